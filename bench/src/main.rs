@@ -1,2 +1,79 @@
-//! Placeholder.
-fn main() {}
+//! Measures the agent as a whole process, beside the floor: the plainest program that receives,
+//! syncs and puts the same bytes. Every figure of one table comes from the same run, because
+//! machines differ from hour to hour by more than programs do.
+//!
+//! The orchestrator starts three kinds of children: the counting endpoint and the floor (this
+//! program again) and the agent. Load comes from threads of the orchestrator itself.
+
+mod case;
+mod endpoint;
+mod event;
+mod floor;
+mod load;
+mod process;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "sluicegate-bench", about = "Measure the ingest agent beside the floor", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the cases and print a table
+    Run(RunArgs),
+    /// The counting S3 endpoint (started by `run`)
+    Endpoint {
+        #[arg(long)]
+        ready_file: PathBuf,
+    },
+    /// The floor (started by `run`)
+    Floor {
+        #[arg(long)]
+        ready_file: PathBuf,
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        endpoint: SocketAddr,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The `ingest-agent` program to measure
+    #[arg(long)]
+    pub(crate) agent: PathBuf,
+    /// Events sent in each round of each case
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) events: u32,
+    /// Bytes of one event
+    #[arg(long, default_value_t = 500)]
+    pub(crate) event_bytes: usize,
+    /// Interleaved rounds; the table shows medians
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Connections that send
+    #[arg(long, default_value_t = 4)]
+    pub(crate) connections: u32,
+    /// Run this case alone: floor, netcat or http
+    #[arg(long)]
+    pub(crate) only: Option<String>,
+    /// Also write every round as JSON lines
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => case::run(&args),
+        Command::Endpoint { ready_file } => endpoint::run(&ready_file),
+        Command::Floor { ready_file, dir, endpoint } => floor::run(&ready_file, &dir, endpoint),
+    }
+}

@@ -1,2 +1,35 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask test | bench`: the commands that CI and people share.
+
+mod bench;
+mod stage;
+mod stages;
+#[cfg(test)]
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Test and measure Sluicegate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every stage of the tests and print the time that each took
+    Test(stage::TestArgs),
+    /// Measure the agent, with the floor of the same bytes in the same run
+    Bench(bench::BenchArgs),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Test(args) => stage::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    }
+}

@@ -1,0 +1,28 @@
+//! Builds the programs as users build them and starts the measurement (`bench/`).
+
+use std::process::{Command, ExitCode};
+
+use anyhow::ensure;
+use clap::Args;
+
+use crate::workspace::{cargo, root, target};
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// Passed on to the measurement: --events N, --rounds N, --only CASE, --json FILE ...
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    let packages = ["build", "--release", "--package", "ingest-agent", "--package", "bench"];
+    ensure!(cargo(&packages).status()?.success(), "building the programs failed");
+    let bin = target().join("release");
+    let status = Command::new(bin.join("sluicegate-bench"))
+        .current_dir(root())
+        .args(["run", "--agent"])
+        .arg(bin.join("ingest-agent"))
+        .args(&args.arguments)
+        .status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,86 @@
+//! The table of stages, in the order in which they run: what fails fastest comes first.
+
+use std::process::Command;
+
+use crate::stage::{Context, Outcome, Stage};
+use crate::tools::{self, Server};
+use crate::workspace::{cargo, root};
+
+pub(crate) const STAGES: &[Stage] = &[
+    Stage { name: "fmt", proves: "the code is formatted", run: fmt },
+    Stage { name: "clippy", proves: "the one lint table holds, warnings refused", run: clippy },
+    Stage { name: "unit", proves: "every crate keeps its promises; documents name what exists", run: unit },
+    Stage { name: "build", proves: "the programs build as users build them", run: build },
+    Stage { name: "e2e", proves: "the real programs as processes: README, kill -9, memory", run: e2e },
+    Stage {
+        name: "foreign-s3",
+        proves: "the agent and its store against S3 servers that are not ours",
+        run: foreign,
+    },
+    Stage { name: "browser", proves: "the page in a real browser", run: browser },
+    Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },
+];
+
+/// `cargo nextest run` where it is installed, `cargo test` elsewhere.
+fn test(args: &[&str]) -> Command {
+    let nextest = cargo(&["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    let mut command = cargo(if nextest { &["nextest", "run"] } else { &["test"] });
+    command.args(args);
+    command
+}
+
+fn fmt(_: &Context) -> Outcome {
+    Outcome::of([cargo(&["fmt", "--all", "--check"])])
+}
+
+fn clippy(_: &Context) -> Outcome {
+    Outcome::of([cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])])
+}
+
+fn unit(_: &Context) -> Outcome {
+    Outcome::of([test(&["--workspace", "--exclude", "e2e", "--locked"])])
+}
+
+fn build(_: &Context) -> Outcome {
+    Outcome::of([cargo(&["build", "--release", "--workspace", "--bins", "--locked"])])
+}
+
+fn e2e(_: &Context) -> Outcome {
+    Outcome::of([test(&["--release", "--package", "e2e", "--locked"])])
+}
+
+fn foreign(_: &Context) -> Outcome {
+    for start in [Server::ministack, Server::moto] {
+        let server = match start() {
+            Ok(server) => server,
+            Err(error) => return Outcome::Failed(format!("starting an S3 server: {error:#}")),
+        };
+        println!("--- {} at {}", server.name, server.endpoint);
+        let mut store = test(&["--package", "blob-store", "--locked", "foreign"]);
+        let mut agent =
+            test(&["--release", "--package", "e2e", "--locked", "--features", "foreign-s3", "foreign"]);
+        for command in [&mut store, &mut agent] {
+            command
+                .env("SLUICEGATE_TEST_S3_ENDPOINT", &server.endpoint)
+                .env("SLUICEGATE_TEST_S3_NAME", server.name);
+        }
+        let outcome = Outcome::of([store, agent]);
+        if !matches!(outcome, Outcome::Passed) {
+            return outcome;
+        }
+    }
+    Outcome::Passed
+}
+
+fn browser(context: &Context) -> Outcome {
+    if let Err(why) = tools::debian(context, "chromium", &["chromium"]) {
+        return Outcome::NotRun(why);
+    }
+    let mut script = Command::new("python3");
+    script.current_dir(root()).arg("downstream-server/tests/browser/page.py");
+    Outcome::of([script])
+}
+
+fn bench(_: &Context) -> Outcome {
+    Outcome::of([cargo(&["xtask", "bench", "--events", "20000", "--rounds", "1"])])
+}
