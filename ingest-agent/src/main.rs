@@ -1,2 +1,3 @@
-//! Placeholder.
+//! The `ingest-agent` program.
+
 fn main() {}

@@ -1,0 +1,1 @@
+//! The wiring and the shutdown order: read this first.

@@ -1,0 +1,174 @@
+//! The async side of a channel: back-pressure before the work, and waiting for the sync after it.
+//!
+//! A durable channel is synchronous: [`append`](durable_channel::Channel::append) queues a batch and returns,
+//! and the channel's own thread writes and syncs whole groups. Here each synced group is one wake-up, whoever
+//! waits looks at the synced end for itself, and an append is answered only once its positions
+//! are below that end (I1).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use durable_channel::{AppendError, Appended, Batch, Channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// A channel as sources and sinks see it. Clones share one channel.
+#[derive(Clone)]
+pub struct ChannelHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    channel: Arc<dyn Channel>,
+    progress: Arc<watch::Sender<()>>,
+    queue: Arc<Semaphore>,
+    queue_bytes: u32,
+}
+
+/// A batch that has its positions and waits for its sync.
+#[must_use = "an append that nobody waits for must not be acknowledged"]
+pub struct Pending {
+    appended: Appended,
+    progress: Progress,
+    channel: ChannelHandle,
+}
+
+/// Wakes once for each synced group, each release of space, and when the channel fails.
+///
+/// It remembers what its owner has seen: take it *before* looking at the channel, and no progress between
+/// the look and [`changed`](Self::changed) is missed.
+pub struct Progress {
+    seen: watch::Receiver<()>,
+}
+
+/// Room among the bytes that sources may hold between the socket and the sync; dropping it gives it back.
+#[must_use = "the room is given back when this is dropped"]
+pub struct Reservation {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+// === impl ChannelHandle ===
+
+impl ChannelHandle {
+    /// Wraps `channel`; `queue_bytes` bounds what all its sources together may have between socket and sync.
+    pub fn new(name: impl Into<String>, channel: Arc<dyn Channel>, queue_bytes: u32) -> Self {
+        let (progress, _) = watch::channel(());
+        let progress = Arc::new(progress);
+        let wake = Arc::clone(&progress);
+        channel.on_progress(Box::new(move || {
+            wake.send_replace(());
+        }));
+        let queue = Arc::new(Semaphore::new(queue_bytes as usize));
+        Self { inner: Arc::new(Inner { name: name.into(), channel, progress, queue, queue_bytes }) }
+    }
+
+    /// The name that the configuration gives it.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The channel itself, for its readers, numbers and closing.
+    pub fn channel(&self) -> &Arc<dyn Channel> {
+        &self.inner.channel
+    }
+
+    /// Waits until `bytes` more may be held in memory on the way to the sync, first come, first served.
+    ///
+    /// More than the whole room is granted as the whole room: one large request waits for an empty queue
+    /// rather than for ever.
+    pub async fn reserve(&self, bytes: usize) -> Reservation {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.inner.queue_bytes);
+        let permit = Arc::clone(&self.inner.queue).acquire_many_owned(bytes).await.ok();
+        Reservation { _permit: permit }
+    }
+
+    /// As [`reserve`](Self::reserve), but refuses at once where that would wait.
+    pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.inner.queue_bytes);
+        let permit = Arc::clone(&self.inner.queue).try_acquire_many_owned(bytes).ok()?;
+        Some(Reservation { _permit: Some(permit) })
+    }
+
+    /// An empty batch from the channel's pool, to encode events into.
+    pub fn batch(&self) -> Batch {
+        self.inner.channel.batch()
+    }
+
+    /// Appends and waits: when this returns `Ok`, the batch is synced (I1).
+    ///
+    /// Dropping the future leaves the batch queued: it may still become durable, only nobody is told.
+    pub async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        self.append_queued(batch)?.synced().await
+    }
+
+    /// Gives the batch its positions and queues it, without waiting: a pipelining source queues many and
+    /// then awaits [`Pending::synced`] in order.
+    pub fn append_queued(&self, batch: Batch) -> Result<Pending, AppendError> {
+        let progress = self.progress();
+        let appended = self.inner.channel.append(batch)?;
+        Ok(Pending { appended, progress, channel: self.clone() })
+    }
+
+    /// Every position below this is durable.
+    pub fn synced_end(&self) -> u64 {
+        self.inner.channel.synced_end()
+    }
+
+    /// A view that wakes at each progress from now on.
+    pub fn progress(&self) -> Progress {
+        Progress { seen: self.inner.progress.subscribe() }
+    }
+
+    /// Completes when the channel has failed for good (a failed sync), with why.
+    pub async fn failed(&self) -> Arc<durable_channel::ChannelFailure> {
+        let mut progress = self.progress();
+        loop {
+            if let Some(failure) = self.inner.channel.failure() {
+                return failure;
+            }
+            progress.changed().await;
+        }
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// The positions that the batch was given.
+    pub fn appended(&self) -> Appended {
+        self.appended
+    }
+
+    /// Whether the batch is synced already, without waiting.
+    pub fn is_synced(&self) -> bool {
+        self.channel.synced_end() >= self.appended.end()
+    }
+
+    /// Waits for the sync of this batch. An error means that it was not acknowledged, and must not be.
+    pub async fn synced(mut self) -> Result<Appended, AppendError> {
+        loop {
+            if self.is_synced() {
+                return Ok(self.appended);
+            }
+            // Looked at after the synced end: what was synced before a failure is durable all the same.
+            if let Some(failure) = self.channel.inner.channel.failure() {
+                return if self.is_synced() { Ok(self.appended) } else { Err(AppendError::Poisoned(failure)) };
+            }
+            self.progress.changed().await;
+        }
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// Waits for progress that this view has not seen yet.
+    pub fn changed(&mut self) -> impl Future<Output = ()> + Send + '_ {
+        async {
+            if self.seen.changed().await.is_err() {
+                // The handle that would wake us is gone, and with it anyone who could make progress.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

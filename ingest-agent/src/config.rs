@@ -1,0 +1,5 @@
+//! The configuration.
+
+/// A validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {}

@@ -1,0 +1,1 @@
+//! What people send, taken apart into events.

@@ -1,0 +1,1 @@
+//! The one event type and its encoding.

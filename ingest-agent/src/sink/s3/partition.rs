@@ -1,0 +1,1 @@
+//! Which partition an event belongs to.

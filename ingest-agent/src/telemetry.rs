@@ -1,0 +1,127 @@
+//! The table of metrics: what every number means, and the one snapshot per scrape that makes them add up.
+//!
+//! Sources, sinks and channels only raise counters; names, help texts and the reading of each number stand
+//! in [`table`], once. A scrape reads a sink's [`Totals`] under its lock and the channel's synced end after it,
+//! so that in every scrape and for every reader (I9)
+//!
+//! ```text
+//! accepted = channel_events + shipped + dead_lettered + damaged
+//! ```
+//!
+//! All four count positions of the channel, from the first one that the reader was given.
+
+mod collector;
+mod table;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::channel::ChannelHandle;
+
+/// What one source counts. A source raises these once a request or batch, never once an event.
+#[derive(Debug, Default)]
+pub struct SourceMetrics {
+    /// Events answered "ok", which is after their sync (I1).
+    pub accepted_events: Counter,
+    /// Bytes of the bodies of those events.
+    pub accepted_bytes: Counter,
+    /// Batches appended: requests, or groups of lines.
+    pub batches: Counter,
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Connections ever accepted.
+    pub connections_opened: Counter,
+    /// Requests or lines refused because the sender must change them.
+    pub refused_invalid: Counter,
+    /// Requests or lines refused because they are larger than a limit.
+    pub refused_too_large: Counter,
+    /// Requests or lines refused because the channel had no room; sending again later can help.
+    pub refused_full: Counter,
+    /// Requests or lines whose append failed otherwise; sending again later can help.
+    pub failed: Counter,
+}
+
+/// What one sink counts.
+#[derive(Debug, Default)]
+pub struct SinkMetrics {
+    totals: Mutex<Totals>,
+    /// Objects confirmed in the store.
+    pub objects: Counter,
+    /// Bytes of those objects, as stored.
+    pub object_bytes: Counter,
+    /// Requests sent to the store, of every kind.
+    pub requests: Counter,
+    /// Requests that failed and were or will be tried again.
+    pub retries: Counter,
+    /// Cuts sealed.
+    pub cuts_sealed: Counter,
+    /// Sealed cuts that are not confirmed yet.
+    pub cuts_pending: Gauge,
+    /// Cuts set aside until an operator replays or drops them.
+    pub cuts_dead: Gauge,
+    /// Partitions with events that no cut holds yet.
+    pub open_partitions: Gauge,
+    /// Bytes of open cuts held in memory.
+    pub staging_memory_bytes: Gauge,
+    /// Bytes of the staging log.
+    pub staging_bytes: Gauge,
+    /// 1 while the store answers with something that an operator must put right (credentials, bucket, permission).
+    pub alarm: Gauge,
+}
+
+/// Where the positions of one reader are. A sink replaces the whole of it in one step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// The first position that this reader was ever given; the other numbers count from here.
+    pub origin: u64,
+    /// Positions that the sink's own record says it is done with, from `origin` on.
+    pub settled: u64,
+    /// Positions in objects that the store confirmed.
+    pub shipped: u64,
+    /// Positions set aside with a reason, recorded.
+    pub dead_lettered: u64,
+    /// Positions lost to damage of the channel.
+    pub damaged: u64,
+}
+
+/// Everything there is to measure in one agent; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Telemetry {
+    pub(crate) parts: Arc<Parts>,
+}
+
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) sources: Mutex<Vec<(String, Arc<SourceMetrics>)>>,
+    pub(crate) channels: Mutex<Vec<ChannelHandle>>,
+    pub(crate) sinks: Mutex<Vec<SinkPart>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct SinkPart {
+    pub(crate) name: String,
+    pub(crate) channel: ChannelHandle,
+    pub(crate) metrics: Arc<SinkMetrics>,
+}
+
+// === impl SinkMetrics ===
+
+impl SinkMetrics {
+    /// Replaces the totals in one step; no scrape sees half of it.
+    pub fn update_totals(&self, change: impl FnOnce(&mut Totals)) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut totals);
+        debug_assert_eq!(
+            totals.settled,
+            totals.shipped + totals.dead_lettered + totals.damaged,
+            "I9: every settled position is shipped, dead-lettered or damaged",
+        );
+    }
+
+    /// The totals at this moment.
+    pub fn totals(&self) -> Totals {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
