@@ -1,1 +1,11 @@
-//! Placeholder.
+//! S3 and the Lambda Runtime API on one machine, in one process.
+
+mod cloud;
+mod lambda;
+mod options;
+mod request_log;
+
+pub use cloud::{CloudError, LocalCloud};
+pub use lambda::FailedInvocation;
+pub use options::{AWS_RETRY_DELAYS, CloudOptions, EtagKind, Notify};
+pub use request_log::RequestLine;
