@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The only place that names the S3 SDK: conditional puts, multipart, get, head, list.
+//!
+//! [`BlobStore`] is the seam: what the agent and the server ask of an object store, and what
+//! each answer allows them to conclude. [`S3Store`] is the real one, [`MemoryStore`] its twin
+//! for tests, [`FaultyStore`] a wrapper that makes any store misbehave on purpose. One suite,
+//! [`conformance`](crate), runs on all of them and on servers that are not ours.
+//!
+//! What is absent, on purpose:
+//!
+//! - No delete and no copy: this project never removes or renames an object.
+//! - No retry: a retry below the caller would turn its own success into a 412, so one call is
+//!   one request (reading pages of a listing aside), and the caller decides by [`ErrorKind`].
+//! - No checksum of its own: the caller hands over the CRC32C it has computed in its one pass,
+//!   and it travels with the request, so that the store refuses bytes that changed on the way.
+
+mod body;
+#[cfg(feature = "test-util")]
+pub mod conformance;
+mod error;
+mod faulty;
+mod memory;
+mod probe;
+mod s3;
+mod store;
+
+pub use body::{Body, ByteStream};
+pub use error::{ConnectError, ErrorKind, Operation, StoreError};
+pub use faulty::{Fault, FaultPlan, FaultyStore};
+pub use memory::MemoryStore;
+pub use probe::{Finding, Probe, Step, probe};
+pub use s3::{Credentials, S3Options, S3Store};
+pub use store::{BlobStore, Listed, Object, ObjectInfo, Page, Part, PutOptions, Stored, Upload, UploadId};
