@@ -1,1 +1,258 @@
-//! Which partition an event belongs to.
+//! Which partition an event belongs to: its key template, evaluated.
+//!
+//! The text of a partition is the part of its objects' keys between the configured prefix and the name of the
+//! object. The template's own text stands as it is; every *value* (a header, a field of the body, a part of the
+//! time) is escaped: all but ASCII letters, digits and `-_.~` becomes `%XX` of its UTF-8 bytes, dots too where a value is
+//! nothing else. So no producer can leave the prefix, climb with `..`, open another level with `/`, or break a
+//! Hive-style `name=value`. (Of the time only `%D` writes slashes; they are its meaning.)
+//!
+//! A value that is missing or empty leaves the template *unresolved*; the event then belongs to the fallback
+//! partition, which has a name of its own.
+
+mod fields;
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{Timestamp, Zoned};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use self::fields::Fields;
+use super::template::{self, Piece, TemplateError};
+use crate::event::EventRef;
+
+/// A template, ready to say which partition an event belongs to.
+#[derive(Debug, Clone)]
+pub struct PartitionTemplate {
+    pieces: Vec<Compiled>,
+    fallback: String,
+    fields: Fields,
+    clock: Clock,
+}
+
+/// What a template needs besides its text.
+#[derive(Debug, Clone)]
+pub struct PartitionOptions {
+    /// The zone in which parts of the time are written.
+    pub time_zone: TimeZone,
+    /// To what the time is rounded down before it is written.
+    pub round: Option<Round>,
+    /// The partition of events that lack a value.
+    pub fallback: String,
+}
+
+/// A step to which an event's time is rounded down, on the wall clock of the template's zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    unit: RoundUnit,
+    value: i8,
+}
+
+/// What a [`Round`] counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoundUnit {
+    /// Seconds of a minute.
+    Second,
+    /// Minutes of an hour.
+    Minute,
+    /// Hours of a day.
+    Hour,
+}
+
+/// The event has no value for a part of the template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the event has no {0}")]
+pub struct Unresolved(Arc<str>);
+
+/// The fallback partition's name unless configured otherwise.
+pub const DEFAULT_FALLBACK: &str = "_unresolved";
+
+/// What a value may not show of itself in a key.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+#[derive(Debug, Clone)]
+enum Compiled {
+    Literal(String),
+    Header { name: String, missing: Unresolved },
+    Field { slot: usize, missing: Unresolved },
+    /// An index into the clock's texts.
+    Time(usize),
+    Millis,
+}
+
+/// The zone `name` ("UTC", "Europe/Zurich") from the data compiled into this program, or `None`.
+///
+/// The host's own data is not asked: the same template gives the same key everywhere.
+pub fn time_zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
+// === impl PartitionTemplate ===
+
+impl PartitionTemplate {
+    /// Compiles `template`; its grammar is that of [`template`].
+    pub fn parse(template: &str, options: PartitionOptions) -> Result<Self, TemplateError> {
+        let mut fields = Fields::default();
+        let mut formats = Vec::new();
+        let compile = |piece| match piece {
+            Piece::Literal(text) => Compiled::Literal(text),
+            Piece::Header(name) => {
+                let missing = Unresolved(format!("header {name:?}").into());
+                Compiled::Header { name, missing }
+            }
+            Piece::Field(path) => {
+                let missing = Unresolved(format!("JSON field {:?}", path.join(".")).into());
+                Compiled::Field { slot: fields.want(&path), missing }
+            }
+            Piece::Time(format) => {
+                formats.push(format);
+                Compiled::Time(formats.len() - 1)
+            }
+            Piece::Millis => Compiled::Millis,
+        };
+        let pieces = template::parse(template)?.into_iter().map(compile).collect();
+        let clock = Clock::new(options.time_zone, options.round, formats);
+        Ok(Self { pieces, fallback: options.fallback, fields, clock })
+    }
+
+    /// Whether every event belongs to the same partition.
+    pub fn is_constant(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Compiled::Literal(_)))
+    }
+
+    /// Whether rendering reads the bodies as JSON.
+    pub fn needs_json(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// The partition of the events for which [`render`](Self::render) fails.
+    pub fn fallback(&self) -> &str {
+        &self.fallback
+    }
+
+    /// Appends the event's partition to `out`, which stays as it was if a value is missing.
+    ///
+    /// Takes `&mut self` for its memory of the last second's texts and its buffers; the outcome depends on the
+    /// arguments alone.
+    pub fn render(
+        &mut self,
+        event: &EventRef<'_>,
+        arrival_ms: i64,
+        out: &mut String,
+    ) -> Result<(), Unresolved> {
+        let start = out.len();
+        let rendered = self.try_render(event, event.time_ms(arrival_ms), out);
+        if rendered.is_err() {
+            out.truncate(start);
+        }
+        rendered
+    }
+
+    fn try_render(&mut self, event: &EventRef<'_>, time_ms: i64, out: &mut String) -> Result<(), Unresolved> {
+        if self.needs_json() {
+            self.fields.read(event.body);
+        }
+        self.clock.turn_to(time_ms)?;
+        for piece in &self.pieces {
+            match piece {
+                Compiled::Literal(text) => out.push_str(text),
+                Compiled::Header { name, missing } => {
+                    let value = event.headers.get(name).filter(|value| !value.is_empty());
+                    push_value(out, value.ok_or_else(|| missing.clone())?);
+                }
+                Compiled::Field { slot, missing } => {
+                    push_value(out, self.fields.get(*slot).ok_or_else(|| missing.clone())?);
+                }
+                Compiled::Time(index) => out.push_str(&self.clock.texts[*index]),
+                Compiled::Millis => write!(out, "{time_ms}").expect("writing to a String does not fail"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for PartitionOptions {
+    fn default() -> Self {
+        Self { time_zone: TimeZone::UTC, round: None, fallback: DEFAULT_FALLBACK.to_owned() }
+    }
+}
+
+impl Round {
+    /// Rounding to `value` units, as far as that divides nothing larger: up to 60 seconds or minutes, 24 hours.
+    pub fn new(value: u32, unit: RoundUnit) -> Option<Self> {
+        let most = if unit == RoundUnit::Hour { 24 } else { 60 };
+        let value = i8::try_from(value).ok().filter(|value| (1..=most).contains(value))?;
+        Some(Self { unit, value })
+    }
+
+    fn down(self, time: &Zoned) -> Result<Zoned, jiff::Error> {
+        let floor = |part: i8| part - part % self.value;
+        let with = time.with().subsec_nanosecond(0);
+        match self.unit {
+            RoundUnit::Second => with.second(floor(time.second())),
+            RoundUnit::Minute => with.second(0).minute(floor(time.minute())),
+            RoundUnit::Hour => with.second(0).minute(0).hour(floor(time.hour())),
+        }
+        .build()
+    }
+}
+
+fn push_value(out: &mut String, value: &str) {
+    if value.bytes().all(|byte| byte == b'.') {
+        out.extend(value.bytes().map(|_| "%2E"));
+    } else {
+        out.extend(utf8_percent_encode(value, ESCAPED));
+    }
+}
+
+// === Clock ===
+
+/// The template's parts of the time, written once for each second that events fall into.
+#[derive(Debug, Clone)]
+struct Clock {
+    zone: TimeZone,
+    round: Option<Round>,
+    formats: Vec<&'static str>,
+    second: Option<i64>,
+    texts: Vec<String>,
+}
+
+impl Clock {
+    fn new(zone: TimeZone, round: Option<Round>, formats: Vec<&'static str>) -> Self {
+        let texts = vec![String::new(); formats.len()];
+        Self { zone, round, formats, second: None, texts }
+    }
+
+    fn turn_to(&mut self, time_ms: i64) -> Result<(), Unresolved> {
+        let second = time_ms.div_euclid(1000);
+        if self.formats.is_empty() || self.second == Some(second) {
+            return Ok(());
+        }
+        self.second = None;
+        self.write(second).map_err(|_| Unresolved("time within the calendar (years -9999 to 9999)".into()))?;
+        self.second = Some(second);
+        Ok(())
+    }
+
+    fn write(&mut self, second: i64) -> Result<(), jiff::Error> {
+        let mut time = Timestamp::from_second(second)?.to_zoned(self.zone.clone());
+        if let Some(round) = self.round {
+            time = round.down(&time)?;
+        }
+        for (format, text) in self.formats.iter().zip(&mut self.texts) {
+            text.clear();
+            let written = jiff::fmt::strtime::format(format, &time)?;
+            for (index, part) in written.split('/').enumerate() {
+                if index > 0 {
+                    text.push('/');
+                }
+                push_value(text, part);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
