@@ -151,10 +151,9 @@ fn request(addr: SocketAddr, method: &str, target: &str) -> anyhow::Result<Strin
         answer.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&answer);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().filter_map(|line| line.split_once(':'));
-            let length =
-                length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, v)| v.trim());
-            let length: Option<usize> = length.next_back().and_then(|value| value.parse().ok());
+            let length = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
             if read == 0 || length.is_some_and(|length| body.len() >= length) {
                 ensure!(head.starts_with("HTTP/1.1 200"), "{method} {target}: {head}: {body}");
                 return Ok(body.to_owned());

@@ -45,10 +45,12 @@ fn serve(stream: TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
         let mut body = Vec::with_capacity(head.length);
         (&mut reader).take(head.length as u64).read_to_end(&mut body)?;
         let (status, answer) = answer(&head, body, store);
-        write!(out, "HTTP/1.1 {status}\r\nETag: \"0\"\r\nContent-Length: {}\r\n\r\n", answer.len())?;
+        let mut text =
+            format!("HTTP/1.1 {status}\r\nETag: \"0\"\r\nContent-Length: {}\r\n\r\n", answer.len());
         if head.method != "HEAD" {
-            out.write_all(answer.as_bytes())?;
+            text.push_str(&answer);
         }
+        out.write_all(text.as_bytes())?;
     }
     Ok(())
 }
@@ -67,7 +69,8 @@ fn answer(head: &Head, body: Vec<u8>, store: &Mutex<Store>) -> (&'static str, St
             let events = target["/_check?".len()..].parse().unwrap_or(0);
             let store = std::mem::take(&mut *store);
             // The claim under the control prefix is an object too, but holds no event.
-            let objects = store.objects.iter().filter(|o| o.starts_with(event::MARK)).count();
+            let objects =
+                store.objects.iter().filter(|o| memchr::memmem::find(o, event::MARK).is_some()).count();
             let (missing, doubled, unknown) = event::check(store.objects.iter().map(Vec::as_slice), events);
             let answer = serde_json::json!({
                 "objects": objects, "puts": store.puts, "missing": missing, "doubled": doubled, "unknown": unknown,

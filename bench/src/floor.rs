@@ -52,7 +52,7 @@ pub(crate) fn run(ready_file: &Path, dir: &Path, endpoint: SocketAddr) -> anyhow
 }
 
 fn put(s3: &mut TcpStream, log: &File, from: u64, length: u64, buffer: &mut [u8]) -> anyhow::Result<()> {
-    write!(s3, "PUT /floor/{from} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n")?;
+    s3.write_all(format!("PUT /floor/{from} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
     let (mut at, end) = (from, from + length);
     while at < end {
         let wanted = buffer.len().min((end - at) as usize);
