@@ -46,7 +46,16 @@ fn build(_: &Context) -> Outcome {
 }
 
 fn e2e(_: &Context) -> Outcome {
-    Outcome::of([test(&["--release", "--package", "e2e", "--locked"])])
+    Outcome::of([test(&["--release", "--package", "e2e", "--locked", "--", "--skip", "readme::"])])
+}
+
+fn readme(context: &Context) -> Outcome {
+    for (program, package) in [("nc", "netcat-openbsd"), ("curl", "curl")] {
+        if let Err(why) = tools::debian(context, program, &[package]) {
+            return Outcome::NotRun(why);
+        }
+    }
+    Outcome::of([test(&["--release", "--package", "e2e", "--locked", "readme::"])])
 }
 
 fn foreign(_: &Context) -> Outcome {

@@ -9,12 +9,18 @@ use e2e::{producer, until};
 async fn the_ready_file_names_every_address_and_each_answers() {
     let pipeline = Pipeline::start().await;
     let client = producer::client();
-    for url in [pipeline.url("page", "/"), pipeline.url("admin", "/health/ready"), pipeline.url("page", "/health/ready")] {
+    for url in [
+        pipeline.url("page", "/"),
+        pipeline.url("admin", "/health/ready"),
+        pipeline.url("page", "/health/ready"),
+    ] {
         let answer = client.get(&url).send().await.expect("the address answers");
         assert_eq!(answer.status(), 200, "{url}");
     }
     for name in ["http", "netcat", "s3", "lambda"] {
-        tokio::net::TcpStream::connect(pipeline.addr(name)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        tokio::net::TcpStream::connect(pipeline.addr(name))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
@@ -22,7 +28,8 @@ async fn the_ready_file_names_every_address_and_each_answers() {
 async fn a_pasted_line_is_on_the_page_within_three_seconds() {
     let pipeline = Pipeline::start().await;
     let client = producer::client();
-    let answer = client.post(pipeline.url("http", "/v1/events")).body("hello over http").send().await.unwrap();
+    let answer =
+        client.post(pipeline.url("http", "/v1/events")).body("hello over http").send().await.unwrap();
     assert_eq!(answer.status(), 200);
     until("the line on the page", Duration::from_secs(3), async || {
         let recent = client.get(pipeline.url("page", "/v1/recent")).send().await.ok()?.text().await.ok()?;
@@ -55,8 +62,7 @@ async fn a_second_pipeline_on_the_same_folder_is_refused() {
 #[tokio::test]
 async fn no_child_outlives_a_parent_that_was_killed() {
     let mut pipeline = Pipeline::start().await;
-    let pids: Vec<u32> =
-        PARTS.iter().filter_map(|part| pipeline.child_pid(part)).collect();
+    let pids: Vec<u32> = PARTS.iter().filter_map(|part| pipeline.child_pid(part)).collect();
     assert_eq!(pids.len(), 4);
     pipeline.kill_parent().await;
     until("the end of every child", Duration::from_secs(5), async || {

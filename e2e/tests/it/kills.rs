@@ -9,7 +9,11 @@ use e2e::producer::{self, Record};
 use e2e::{oracle, until};
 
 /// Three producers send while `fault` does its worst; the record of what they were told.
-async fn produce_during(round: &str, pipeline: &mut Pipeline, fault: impl AsyncFnOnce(&mut Pipeline)) -> Record {
+async fn produce_during(
+    round: &str,
+    pipeline: &mut Pipeline,
+    fault: impl AsyncFnOnce(&mut Pipeline),
+) -> Record {
     let stop = AtomicBool::new(false);
     let (url, netcat) = (pipeline.url("http", "/v1/events"), pipeline.addr("netcat"));
     let name = |producer: &str| format!("{producer} {round}");

@@ -1,8 +1,8 @@
 //! Whole-process tests of the pipeline and of the agent alone.
 
+mod command;
 #[cfg(feature = "foreign-s3")]
 mod foreign;
-mod command;
 mod kills;
 mod log;
 mod memory;

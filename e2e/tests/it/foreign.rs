@@ -1,0 +1,94 @@
+//! The agent alone, from `examples/`, against an S3 server that is not ours: push, flush, list,
+//! compare. `cargo xtask test --only foreign-s3` starts the servers and names each in the
+//! environment.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::{oracle, producer, program, until};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// The servers that we test against check no signature, so plain requests do.
+struct Bucket {
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Bucket {
+    async fn make(endpoint: &str, name: &str) -> Self {
+        let bucket = Self { url: format!("{endpoint}/{name}"), client: producer::client() };
+        let answer = bucket.client.put(&bucket.url).send().await.expect("the server answers");
+        assert_eq!(answer.status(), 200, "making the bucket {name}");
+        bucket
+    }
+
+    async fn keys(&self, prefix: &str) -> Vec<String> {
+        let url = format!("{}?list-type=2&prefix={prefix}", self.url);
+        let listing =
+            self.client.get(url).send().await.expect("the server answers").text().await.expect("a listing");
+        listing
+            .split("<Key>")
+            .skip(1)
+            .filter_map(|rest| rest.split("</Key>").next())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    async fn get(&self, key: &str) -> Vec<u8> {
+        let answer = self.client.get(format!("{}/{key}", self.url)).send().await.expect("the server answers");
+        assert_eq!(answer.status(), 200, "{key}");
+        answer.bytes().await.expect("an object").to_vec()
+    }
+}
+
+#[tokio::test]
+async fn foreign_s3_holds_each_event_once_after_a_flush() {
+    let endpoint = std::env::var("SLUICEGATE_TEST_S3_ENDPOINT").expect("the foreign-s3 stage names a server");
+    let bucket = Bucket::make(&endpoint, "agent-alone").await;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let ready_file = folder.path().join("ready.json");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/s3-compatible-store.toml");
+    let mut agent = Command::new(program("ingest-agent"))
+        .args(["--config", config, "--bucket", "agent-alone", "--prefix", "data/", "--endpoint", &endpoint])
+        .args(["--http", "127.0.0.1:0", "--netcat", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .arg("--dir")
+        .arg(folder.path().join("agent"))
+        .arg("--ready-file")
+        .arg(&ready_file)
+        .envs([("S3_ACCESS_KEY_ID", "test"), ("S3_SECRET_ACCESS_KEY", "test")])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the agent starts");
+    let ready: Value = until("the agent being ready", Duration::from_secs(20), async || {
+        assert!(agent.try_wait().expect("the agent can be waited for").is_none(), "the agent ended early");
+        std::fs::read(&ready_file).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    })
+    .await;
+    let addr = |pointer: &str| ready.pointer(pointer).and_then(Value::as_str).expect("an address").to_owned();
+
+    let sent: String = (0..5000).map(|n| format!("{{\"n\":{n},\"text\":\"a line\"}}\n")).collect();
+    let client = producer::client();
+    for part in sent.split_inclusive('\n').collect::<Vec<_>>().chunks(500) {
+        let request = client.post(format!("http://{}/v1/events", addr("/sources/http")));
+        let request = request.header("content-type", "application/x-ndjson").body(part.concat());
+        assert_eq!(request.send().await.expect("the agent answers").status(), 200);
+    }
+    let flushed =
+        client.post(format!("http://{}/v1/flush", addr("/admin"))).send().await.expect("the agent answers");
+    assert_eq!(flushed.status(), 200);
+
+    let mut stored = Vec::new();
+    let keys = bucket.keys("data/").await;
+    assert!(!keys.is_empty(), "nothing is listed");
+    for key in keys {
+        stored.extend(bucket.get(&key).await);
+    }
+    let sorted = |text: &[u8]| {
+        let mut lines: Vec<Vec<u8>> = oracle::lines(text).map(<[u8]>::to_vec).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert!(sorted(&stored) == sorted(sent.as_bytes()), "what is stored is not what was sent");
+}
