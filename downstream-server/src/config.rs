@@ -1,0 +1,285 @@
+//! Settings: texts from a TOML file, the environment and flags become one validated
+//! [`Config`], or the list of every mistake in them.
+
+mod keys;
+mod settings;
+mod validate;
+mod values;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contract::signature::Secret;
+
+use keys::KEYS;
+use settings::{Origin, Settings};
+use validate::validate;
+
+/// Everything the server needs to know to run, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address of the one listener; port 0 picks a free port.
+    pub listen: SocketAddr,
+    /// Folder of the inbox; made when absent.
+    pub dir: PathBuf,
+    /// File that is written, as one JSON object, once the server answers.
+    pub ready_file: Option<PathBuf>,
+    /// Who may read the page, the read API and the metrics.
+    pub read_from: ReadFrom,
+    /// Time that running deliveries get to finish at shutdown.
+    pub shutdown_timeout: Duration,
+    /// Connections served at once.
+    pub max_connections: usize,
+    /// Live streams served at once.
+    pub max_streams: usize,
+    /// What is asked of a notice.
+    pub notices: NoticeConfig,
+    /// Where the buckets are.
+    pub s3: S3Config,
+    /// Limits on fetching.
+    pub fetch: FetchConfig,
+    /// When a failed delivery is tried again.
+    pub retry: RetryConfig,
+    /// Who gets the objects.
+    pub handler: HandlerConfig,
+    /// Level and format of the log.
+    pub log: LogConfig,
+}
+
+/// Who may read what has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Only this machine.
+    Loopback,
+    /// Whoever reaches the listener.
+    Anyone,
+}
+
+/// What is asked of a notice before it is taken.
+#[derive(Debug, Clone)]
+pub struct NoticeConfig {
+    /// Buckets whose notices are taken; never empty.
+    pub buckets: Vec<String>,
+    /// Any one of these must have signed; empty means unsigned, on loopback only.
+    pub secrets: Vec<Secret>,
+    /// How far a signed time may be from our clock.
+    pub clock_tolerance: Duration,
+    /// Largest body, in bytes.
+    pub max_bytes: usize,
+    /// Time a sender gets for the body.
+    pub read_timeout: Duration,
+}
+
+/// Where the buckets are and who we are to them.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// Region of the buckets.
+    pub region: String,
+    /// URL of an S3-compatible store; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// Buckets are addressed in the path.
+    pub path_style: bool,
+    /// Who we are.
+    pub credentials: S3Credentials,
+}
+
+/// Whose credentials are used.
+#[derive(Clone)]
+pub enum S3Credentials {
+    /// The AWS default chain.
+    Default,
+    /// A profile of the AWS configuration files.
+    Profile(String),
+    /// An access key.
+    Static {
+        /// The key's id.
+        access_key_id: String,
+        /// The key's secret.
+        secret_access_key: String,
+    },
+    /// A role, assumed with what the default chain gives.
+    AssumeRole {
+        /// The role.
+        arn: String,
+        /// What the role's owner asks of third parties.
+        external_id: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for S3Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("Default"),
+            Self::Profile(name) => write!(f, "Profile({name})"),
+            Self::Static { access_key_id, .. } => write!(f, "Static({access_key_id}, ..)"),
+            Self::AssumeRole { arn, .. } => write!(f, "AssumeRole({arn})"),
+        }
+    }
+}
+
+/// Limits on fetching.
+#[derive(Debug, Clone)]
+pub struct FetchConfig {
+    /// Objects fetched at once.
+    pub concurrency: usize,
+    /// Longest wait for an answer, and then for each next piece of the body.
+    pub read_timeout: Duration,
+    /// Largest object as stored, in bytes.
+    pub max_object_bytes: u64,
+    /// Largest object after decompression, in bytes.
+    pub max_decoded_bytes: u64,
+    /// Bytes read of an object while it waits for its turn at the handler.
+    pub read_ahead_bytes: usize,
+}
+
+/// When a failed delivery is tried again, and when no more.
+#[derive(Debug, Clone)]
+pub struct RetryConfig {
+    /// Wait before the second attempt; it doubles with each attempt.
+    pub base: Duration,
+    /// Longest wait.
+    pub max: Duration,
+    /// Attempts before an object becomes a dead letter.
+    pub attempts: u32,
+    /// Attempts at an object that the store does not hold.
+    pub missing_attempts: u32,
+}
+
+/// Who gets the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerConfig {
+    /// A line in the log for each object.
+    Log,
+    /// Every line appended to one file, with exactly-once effect.
+    Ndjson {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Level and format of the log.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// A level or a filter.
+    pub level: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Start {
+    /// Run with this configuration.
+    Run(Box<Config>),
+    /// Print this and end: help, version, or an answer to `--check-config` or `--print-config`.
+    Print(String),
+}
+
+/// Every mistake in the configuration, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(
+    /// The mistakes, each with where it was written.
+    pub Vec<String>,
+);
+
+impl Start {
+    /// Reads a command line (the first argument is the program's name) over the environment,
+    /// which `variable` looks up, over the file named by `--config`.
+    ///
+    /// # Errors
+    /// Every mistake found, not only the first.
+    pub fn from_args<I>(args: I, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
+        let matches = match command().try_get_matches_from(args) {
+            Ok(matches) => matches,
+            Err(error) if error.use_stderr() => return Err(ConfigError(vec![error.render().to_string()])),
+            Err(help) => return Ok(Self::Print(help.render().to_string())),
+        };
+        let mut settings = Settings::with_defaults();
+        let file =
+            matches.get_one::<String>("config").cloned().or_else(|| variable("SLUICEGATE_SERVER_CONFIG"));
+        if let Some(path) = file.map(PathBuf::from) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => settings.read_file(&path, &text),
+                Err(error) => settings.mistake(format!("reading {}: {error}", path.display())),
+            }
+        }
+        for key in KEYS {
+            if let Some(text) = variable(&key.variable()) {
+                settings.set(key, vec![text], Origin::Variable(key.variable()));
+            }
+            if !key.secret
+                && let Some(text) = matches.get_one::<String>(key.name)
+            {
+                settings.set(key, vec![text.clone()], Origin::Flag(key.flag()));
+            }
+        }
+        let ready_file = matches.get_one::<String>("ready-file").map(PathBuf::from);
+        let printed = matches.get_flag("print-config").then(|| print(&settings));
+        let config = validate(settings, ready_file)?;
+        Ok(match printed {
+            Some(text) => Self::Print(text),
+            None if matches.get_flag("check-config") => {
+                Self::Print("the configuration is valid\n".to_owned())
+            }
+            None => Self::Run(Box::new(config)),
+        })
+    }
+}
+
+/// The command line, made from the table of settings.
+fn command() -> clap::Command {
+    let plain = |name: &'static str, value: &'static str, help: &'static str| {
+        clap::Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let switch = |name: &'static str, help: &'static str| {
+        clap::Arg::new(name).long(name).help(help).action(clap::ArgAction::SetTrue)
+    };
+    let mut command = clap::Command::new("downstream-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Takes notices, fetches the objects they name and hands them to a handler")
+        .after_help(
+            "Each flag is also a key of the TOML file (--s3-endpoint is endpoint in [s3]) and an environment \
+             variable (SLUICEGATE_SERVER_S3_ENDPOINT). A flag wins over the environment, the environment over \
+             the file. Secrets have no flag: SLUICEGATE_SERVER_NOTICES_SECRETS and \
+             SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY.",
+        )
+        .arg(plain("config", "FILE", "TOML file with settings"))
+        .arg(plain("ready-file", "FILE", "file that is written, with the addresses, once the server answers"))
+        .arg(switch("check-config", "check the settings, report every mistake, and end"))
+        .arg(switch("print-config", "print the settings as they are after all layers, and end"));
+    for key in KEYS.iter().filter(|key| !key.secret) {
+        let help = match key.default {
+            Some(default) => format!("{} [default: {default}]", key.help),
+            None => key.help.to_owned(),
+        };
+        let arg = clap::Arg::new(key.name).long(key.flag()).value_name(key.value).help(help);
+        command = command.arg(arg);
+    }
+    command
+}
+
+fn print(settings: &Settings) -> String {
+    let mut text = String::new();
+    for key in KEYS {
+        let Some(setting) = settings.get(key.name) else { continue };
+        let shown = match (key.secret, setting.values.as_slice()) {
+            (true, _) => "\"(secret)\"".to_owned(),
+            (false, [one]) => format!("{one:?}"),
+            (false, several) => format!("{several:?}"),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} = {shown} # {}", key.name, setting.origin);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

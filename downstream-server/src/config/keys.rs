@@ -1,0 +1,76 @@
+//! The one table of settings. A row makes a TOML key, a flag and an environment variable of
+//! the same name: `s3.endpoint` is `--s3-endpoint` and `SLUICEGATE_SERVER_S3_ENDPOINT`.
+
+/// One setting: its name in the TOML file, its default and what it does.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// What the help shows in place of the value.
+    pub(super) value: &'static str,
+    pub(super) default: Option<&'static str>,
+    /// A secret has no flag (process lists are public) and is never printed.
+    pub(super) secret: bool,
+    pub(super) help: &'static str,
+}
+
+impl Key {
+    /// The long flag, without its dashes.
+    pub(super) fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// The environment variable.
+    pub(super) fn variable(&self) -> String {
+        format!("SLUICEGATE_SERVER_{}", self.name.replace('.', "_").to_uppercase())
+    }
+}
+
+const fn key(
+    name: &'static str,
+    value: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Key {
+    Key { name, value, default, secret: false, help }
+}
+
+const fn secret(name: &'static str, help: &'static str) -> Key {
+    Key { name, value: "SECRET", default: None, secret: true, help }
+}
+
+/// Every setting, in the order in which the help shows them.
+#[rustfmt::skip] // A table reads best with one row a line.
+pub(super) const KEYS: &[Key] = &[
+    key("listen", "ADDRESS", Some("127.0.0.1:8090"), "address for notices, the page, metrics and health; port 0 picks a free one"),
+    key("dir", "FOLDER", Some("./sluicegate-server"), "folder of the inbox"),
+    key("read_from", "WHO", Some("loopback"), "who may read the page, the read API and the metrics: loopback or anyone"),
+    key("shutdown_timeout", "DURATION", Some("20s"), "time that running deliveries get to finish at shutdown"),
+    key("max_connections", "NUMBER", Some("1024"), "connections served at once; more wait in the listen queue"),
+    key("max_streams", "NUMBER", Some("64"), "live streams (GET /v1/stream) served at once"),
+    key("notices.buckets", "NAMES", None, "buckets whose notices are taken, separated by commas; required"),
+    secret("notices.secrets", "shared secrets of the signature, separated by commas (whsec_... or plain text); any one of them signs, so that a secret can be rotated"),
+    key("notices.secret_file", "FILE", None, "file with one secret a line, in addition"),
+    key("notices.clock_tolerance", "DURATION", Some("5m"), "how far a notice's signed time may be from our clock"),
+    key("notices.max_bytes", "SIZE", Some("64KiB"), "largest body of a notice"),
+    key("notices.read_timeout", "DURATION", Some("10s"), "time a sender gets for the body of a notice"),
+    key("s3.region", "REGION", Some("us-east-1"), "region of the buckets"),
+    key("s3.endpoint", "URL", None, "an S3-compatible store instead of AWS"),
+    key("s3.path_style", "BOOL", Some("false"), "address buckets in the path instead of the host name"),
+    key("s3.profile", "NAME", None, "profile of the AWS configuration files"),
+    key("s3.role_arn", "ARN", None, "role to assume"),
+    key("s3.external_id", "ID", None, "external id for the role to assume"),
+    key("s3.access_key_id", "ID", None, "static access key; without it the AWS default chain is used"),
+    secret("s3.secret_access_key", "secret of the static access key"),
+    key("fetch.concurrency", "NUMBER", Some("8"), "objects fetched at once"),
+    key("fetch.read_timeout", "DURATION", Some("30s"), "longest wait for the next bytes of an object"),
+    key("fetch.max_object_bytes", "SIZE", Some("5GiB"), "largest object that is fetched"),
+    key("fetch.max_decoded_bytes", "SIZE", Some("20GiB"), "largest object after decompression"),
+    key("fetch.read_ahead_bytes", "SIZE", Some("1MiB"), "how much of an object is read while it waits for its turn, per object"),
+    key("retry.base", "DURATION", Some("500ms"), "wait before the second attempt; doubles with each attempt, with jitter"),
+    key("retry.max", "DURATION", Some("5m"), "longest wait between two attempts"),
+    key("retry.attempts", "NUMBER", Some("20"), "attempts before an object becomes a dead letter"),
+    key("retry.missing_attempts", "NUMBER", Some("8"), "attempts at an object that the store says it does not hold"),
+    key("handler.kind", "KIND", Some("log"), "who gets the objects: log or ndjson"),
+    key("handler.path", "FILE", None, "the file to which the ndjson handler appends every line"),
+    key("log.level", "FILTER", Some("info"), "log level or filter, such as info or downstream_server=debug"),
+    key("log.format", "FORMAT", Some("text"), "text or json"),
+];

@@ -1,0 +1,188 @@
+//! From texts to a [`Config`]: each value's own limits, and what values ask of each other.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use contract::signature::Secret;
+
+use super::settings::Settings;
+use super::values;
+use super::{
+    Config, ConfigError, FetchConfig, HandlerConfig, LogConfig, NoticeConfig, ReadFrom, RetryConfig,
+    S3Config, S3Credentials,
+};
+
+pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
+    let s = &mut settings;
+    let listen = s.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), |text| {
+        text.parse().map_err(|_| format!("`{text}` is not an address such as 127.0.0.1:8090 or [::1]:8090"))
+    });
+    let read_from = s.value("read_from", ReadFrom::Loopback, |text| match text {
+        "loopback" => Ok(ReadFrom::Loopback),
+        "anyone" => Ok(ReadFrom::Anyone),
+        _ => Err(format!("`{text}` is neither loopback nor anyone")),
+    });
+    let config = Config {
+        listen,
+        dir: s.value("dir", PathBuf::new(), |text| Ok(PathBuf::from(text))),
+        ready_file,
+        read_from,
+        shutdown_timeout: s.value("shutdown_timeout", Duration::ZERO, values::duration),
+        max_connections: s.value("max_connections", 1, |text| between(text, 1, 100_000)),
+        max_streams: s.value("max_streams", 1, |text| between(text, 1, 10_000)),
+        notices: notices(s, listen),
+        s3: s3(s),
+        fetch: FetchConfig {
+            concurrency: s.value("fetch.concurrency", 1, |text| between(text, 1, 256)),
+            read_timeout: s.value("fetch.read_timeout", Duration::ZERO, values::duration),
+            max_object_bytes: s.value("fetch.max_object_bytes", 0, values::bytes),
+            max_decoded_bytes: s.value("fetch.max_decoded_bytes", 0, values::bytes),
+            read_ahead_bytes: s
+                .value("fetch.read_ahead_bytes", 0, |text| values::bytes(text).map(|bytes| bytes as usize)),
+        },
+        retry: RetryConfig {
+            base: s.value("retry.base", Duration::ZERO, values::duration),
+            max: s.value("retry.max", Duration::ZERO, values::duration),
+            attempts: s.value("retry.attempts", 1, |text| between(text, 1, 1_000_000)),
+            missing_attempts: s.value("retry.missing_attempts", 1, |text| between(text, 1, 1_000_000)),
+        },
+        handler: handler(s),
+        log: LogConfig {
+            level: s.value("log.level", String::new(), |text| {
+                tracing_subscriber::EnvFilter::try_new(text)
+                    .map(|_| text.to_owned())
+                    .map_err(|error| format!("`{text}` is not a log filter: {error}"))
+            }),
+            json: s.value("log.format", false, |text| match text {
+                "text" => Ok(false),
+                "json" => Ok(true),
+                _ => Err(format!("`{text}` is neither text nor json")),
+            }),
+        },
+    };
+    let mistakes = settings.into_mistakes();
+    if mistakes.is_empty() { Ok(config) } else { Err(ConfigError(mistakes)) }
+}
+
+fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
+    let buckets = s.list("notices.buckets");
+    if buckets.is_empty() {
+        s.mistake(
+            "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events",
+        );
+    }
+    let mut secrets = s.list("notices.secrets");
+    if let Some(path) = s.optional("notices.secret_file", |text| Ok(PathBuf::from(text))) {
+        match read_secrets(&path) {
+            Ok(lines) => secrets.extend(lines),
+            Err(mistake) => s.mistake(format!("notices.secret_file: {mistake}")),
+        }
+    }
+    let secrets: Vec<Secret> = secrets
+        .iter()
+        .filter_map(|text| match text.parse::<Secret>() {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                s.mistake(format!("notices.secrets: {error}"));
+                None
+            }
+        })
+        .collect();
+    if secrets.is_empty() && !listen.ip().is_loopback() {
+        s.mistake(format!(
+            "notices.secrets: unsigned notices are taken on loopback only, and listen is {listen}; \
+             set a secret (SLUICEGATE_SERVER_NOTICES_SECRETS or --notices-secret-file)"
+        ));
+    }
+    NoticeConfig {
+        buckets,
+        secrets,
+        clock_tolerance: s.value("notices.clock_tolerance", Duration::ZERO, values::duration),
+        max_bytes: s.value("notices.max_bytes", 0, |text| values::bytes(text).map(|bytes| bytes as usize)),
+        read_timeout: s.value("notices.read_timeout", Duration::ZERO, values::duration),
+    }
+}
+
+fn read_secrets(path: &Path) -> Result<Vec<String>, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+    let lines: Vec<_> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if lines.is_empty() { Err(format!("{} holds no secret", path.display())) } else { Ok(lines) }
+}
+
+fn s3(s: &mut Settings) -> S3Config {
+    let text = |text: &str| Ok(text.to_owned());
+    let profile = s.optional("s3.profile", text);
+    let role = s.optional("s3.role_arn", text);
+    let external_id = s.optional("s3.external_id", text);
+    let key = (s.optional("s3.access_key_id", text), s.optional("s3.secret_access_key", text));
+    let named = [profile.is_some(), role.is_some(), key.0.is_some()];
+    if named.iter().filter(|named| **named).count() > 1 {
+        s.mistake("s3: profile, role_arn and access_key_id exclude each other");
+    }
+    if external_id.is_some() && role.is_none() {
+        s.mistake("s3.external_id: it belongs to a role_arn, and there is none");
+    }
+    let credentials = match (key, profile, role) {
+        ((Some(access_key_id), Some(secret_access_key)), ..) => {
+            S3Credentials::Static { access_key_id, secret_access_key }
+        }
+        ((Some(_), None), ..) => {
+            s.mistake(
+                "s3.secret_access_key: access_key_id needs it; set SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY",
+            );
+            S3Credentials::Default
+        }
+        ((None, Some(_)), ..) => {
+            s.mistake("s3.access_key_id: secret_access_key needs it");
+            S3Credentials::Default
+        }
+        (_, Some(profile), _) => S3Credentials::Profile(profile),
+        (_, _, Some(arn)) => S3Credentials::AssumeRole { arn, external_id },
+        _ => S3Credentials::Default,
+    };
+    S3Config {
+        region: s.value("s3.region", String::new(), text),
+        endpoint: s.optional("s3.endpoint", |text| {
+            let known = text.starts_with("http://") || text.starts_with("https://");
+            known
+                .then(|| text.to_owned())
+                .ok_or_else(|| format!("`{text}` does not begin with http:// or https://"))
+        }),
+        path_style: s.value("s3.path_style", false, values::switch),
+        credentials,
+    }
+}
+
+fn handler(s: &mut Settings) -> HandlerConfig {
+    let path = s.optional("handler.path", |text| Ok(PathBuf::from(text)));
+    let kind = s.value("handler.kind", "log", |text| match text {
+        "log" => Ok("log"),
+        "ndjson" => Ok("ndjson"),
+        _ => Err(format!("`{text}` is neither log nor ndjson")),
+    });
+    match (kind, path) {
+        ("ndjson", Some(path)) => HandlerConfig::Ndjson { path },
+        ("ndjson", None) => {
+            s.mistake("handler.path: the ndjson handler needs the file it appends to");
+            HandlerConfig::Log
+        }
+        (_, Some(_)) => {
+            s.mistake("handler.path: only the ndjson handler has a file; set handler.kind to ndjson");
+            HandlerConfig::Log
+        }
+        (_, None) => HandlerConfig::Log,
+    }
+}
+
+fn between<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
+{
+    match text.parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!("`{text}` is not a number between {least} and {most}")),
+    }
+}

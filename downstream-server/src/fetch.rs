@@ -1,0 +1,118 @@
+//! From a claim to an object's checked, decoded bytes.
+
+mod content;
+mod decode;
+mod lines;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use blob_store::{BlobStore, ErrorKind, StoreError};
+use contract::{CutId, MetadataError};
+
+pub use content::Content;
+pub use lines::Lines;
+
+/// The stores of the buckets that we take notices of, by bucket.
+pub type Stores = HashMap<String, Arc<dyn BlobStore>>;
+
+/// Why an object could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The bucket is no longer on the list.
+    #[error("bucket {0} is not one of notices.buckets")]
+    Bucket(String),
+    /// The store refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing came for the length of the read time-out.
+    #[error("no byte came for {} s", .0.as_secs_f32())]
+    Timeout(std::time::Duration),
+    /// The connection broke.
+    #[error("reading the object: {0}")]
+    Read(#[source] io::Error),
+    /// It is larger than we take.
+    #[error("the object has {found} bytes, and fetch.max_object_bytes is {limit}")]
+    TooLarge {
+        /// Its size.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// It decodes to more than we take.
+    #[error("the object decodes to more than fetch.max_decoded_bytes, which is {0}")]
+    Expanded(u64),
+    /// It is not as long as it says.
+    #[error("the object has {found} bytes instead of {expected}")]
+    Length {
+        /// Bytes that came.
+        found: u64,
+        /// Bytes that were promised.
+        expected: u64,
+    },
+    /// Its bytes are not those that were stored.
+    #[error("the object's crc32c is {found:08x} instead of {expected:08x}")]
+    Checksum {
+        /// Of the bytes that came.
+        found: u32,
+        /// As promised.
+        expected: u32,
+    },
+    /// Its compression is broken.
+    #[error("decoding {codec}: {source}")]
+    Decode {
+        /// The compression.
+        codec: &'static str,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// We do not know its compression.
+    #[error("the object is encoded as `{0}`, which this server does not decode")]
+    Codec(String),
+    /// What the agent wrote beside the object cannot be read.
+    #[error("reading the object's metadata: {0}")]
+    Metadata(#[from] MetadataError),
+    /// Its key names one of our cuts, but the object is not that cut.
+    #[error("the key names cut {named}, and the object holds {}", .found.as_deref().unwrap_or("none"))]
+    NotTheCut {
+        /// The cut in the key.
+        named: CutId,
+        /// The cut in the metadata.
+        found: Option<String>,
+    },
+}
+
+/// What an error means for the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Another attempt may succeed.
+    Retry,
+    /// The store does not hold the object; it may be late, or deleted.
+    Missing,
+    /// No attempt at this place will succeed.
+    Never,
+}
+
+impl FetchError {
+    /// What it means for the next attempt.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Store(error) if error.kind == ErrorKind::NoSuchKey => Verdict::Missing,
+            Self::Store(error) if !error.retry_can_help() => Verdict::Never,
+            // Bytes may have changed on the way: the checksum is known only at the end.
+            Self::Store(_)
+            | Self::Timeout(_)
+            | Self::Read(_)
+            | Self::Length { .. }
+            | Self::Checksum { .. }
+            | Self::Decode { .. } => Verdict::Retry,
+            Self::Bucket(_)
+            | Self::TooLarge { .. }
+            | Self::Expanded(_)
+            | Self::Codec(_)
+            | Self::Metadata(_)
+            | Self::NotTheCut { .. } => Verdict::Never,
+        }
+    }
+}

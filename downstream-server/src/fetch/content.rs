@@ -1,0 +1,240 @@
+//! One object as a stream of decoded pieces whose end means "length and checksum are right".
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blob_store::{BlobStore, ByteStream, ObjectInfo};
+use bytes::Bytes;
+use contract::{ObjectKey, ObjectMetadata};
+use futures_util::StreamExt as _;
+
+use super::decode::Decoder;
+use super::{FetchError, Lines};
+use crate::config::FetchConfig;
+use crate::inbox::{Identity, Place};
+
+/// An object being read. At most `read_ahead_bytes` and one piece of it are in memory.
+pub struct Content {
+    store: Arc<dyn BlobStore>,
+    place: Place,
+    limits: FetchConfig,
+    info: ObjectInfo,
+    metadata: Option<ObjectMetadata>,
+    body: ByteStream,
+    /// Bytes as stored that were read while waiting for a turn.
+    ahead: VecDeque<Bytes>,
+    /// Whether the body's end has been seen.
+    body_ended: bool,
+    decoder: Decoder,
+    /// Whether a piece was handed out, so that the object can no longer be asked for again.
+    begun: bool,
+    finished: bool,
+    stored: u64,
+    crc32c: u32,
+    decoded: u64,
+    lines: Lines,
+}
+
+impl Content {
+    /// Asks the store for the object, checks what it says of it, and reads ahead.
+    pub(crate) async fn open(
+        store: Arc<dyn BlobStore>,
+        place: &Place,
+        limits: &FetchConfig,
+    ) -> Result<Self, FetchError> {
+        let object =
+            within(limits.read_timeout, store.get(&place.key, place.version_id.as_deref(), None)).await??;
+        let metadata = metadata(&place.key, &object.info)?;
+        if object.info.length > limits.max_object_bytes {
+            return Err(FetchError::TooLarge { found: object.info.length, limit: limits.max_object_bytes });
+        }
+        let decoder = Decoder::new(codec(&place.key, &object.info, metadata.as_ref()))?;
+        let mut content = Self {
+            store,
+            place: place.clone(),
+            limits: limits.clone(),
+            info: object.info,
+            metadata,
+            body: object.body,
+            ahead: VecDeque::new(),
+            body_ended: false,
+            decoder,
+            begun: false,
+            finished: false,
+            stored: 0,
+            crc32c: 0,
+            decoded: 0,
+            lines: Lines::default(),
+        };
+        content.read_ahead().await?;
+        Ok(content)
+    }
+
+    /// The next decoded bytes, never empty and not large, or `None` once all have come and
+    /// length and checksum were right.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        while !self.finished {
+            let mut piece = self.decoder.piece()?;
+            if piece.is_none() {
+                if let Some(stored) = self.stored_bytes_next().await? {
+                    self.stored += stored.len() as u64;
+                    self.crc32c = crc32c::crc32c_append(self.crc32c, &stored);
+                    self.decoder.feed(stored);
+                    continue;
+                }
+                // The checksum comes first: what is wrong with the bytes as stored explains
+                // what the decoder would say of them.
+                self.verify()?;
+                self.finished = true;
+                piece = Some(self.decoder.finish()?).filter(|last| !last.is_empty());
+            }
+            let Some(piece) = piece else { break };
+            self.begun = true;
+            self.decoded += piece.len() as u64;
+            if self.decoded > self.limits.max_decoded_bytes {
+                return Err(FetchError::Expanded(self.limits.max_decoded_bytes));
+            }
+            self.lines.pass(&piece);
+            return Ok(Some(piece));
+        }
+        Ok(None)
+    }
+
+    /// What the agent wrote beside the object; `None` for objects that are not ours.
+    pub fn metadata(&self) -> Option<&ObjectMetadata> {
+        self.metadata.as_ref()
+    }
+
+    /// What the store said about the object.
+    pub fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    /// Events in the object: as the agent counted them, or, in objects that are not ours, the
+    /// lines that have come so far.
+    pub fn events(&self) -> u64 {
+        self.metadata.as_ref().map_or_else(|| self.lines.count(), |metadata| metadata.events)
+    }
+
+    /// Bytes as stored that have come so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored
+    }
+
+    /// Bytes after decompression that have come so far.
+    pub fn decoded_bytes(&self) -> u64 {
+        self.decoded
+    }
+
+    /// The lines that have come so far.
+    pub fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// The identity that the object itself tells: our metadata, or else what the store says.
+    pub(crate) fn identity(&self) -> Identity {
+        match &self.metadata {
+            Some(metadata) => Identity::of_cut(metadata.cut.clone()),
+            None => {
+                let version = self.info.version_id.as_deref().or(self.place.version_id.as_deref());
+                Identity::of_object(&self.place.bucket, &self.place.key, version, self.info.etag.as_deref())
+            }
+        }
+    }
+
+    async fn read_ahead(&mut self) -> Result<(), FetchError> {
+        let mut room = self.limits.read_ahead_bytes;
+        while room > 0
+            && let Some(bytes) = self.body_next().await?
+        {
+            room = room.saturating_sub(bytes.len());
+            self.ahead.push_back(bytes);
+        }
+        Ok(())
+    }
+
+    async fn stored_bytes_next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        if let Some(bytes) = self.ahead.pop_front() {
+            return Ok(Some(bytes));
+        }
+        match self.body_next().await {
+            // A store may hang up on a connection that waited long for its turn. As long as
+            // nothing was handed out, asking again is no new attempt.
+            Err(FetchError::Read(_) | FetchError::Timeout(_)) if !self.begun && self.stored == 0 => {
+                *self = Self::open(self.store.clone(), &self.place, &self.limits).await?;
+                match self.ahead.pop_front() {
+                    Some(bytes) => Ok(Some(bytes)),
+                    None => self.body_next().await,
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn body_next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        if self.body_ended {
+            return Ok(None);
+        }
+        let next = within(self.limits.read_timeout, self.body.next()).await?;
+        self.body_ended = next.is_none();
+        next.transpose().map_err(FetchError::Read)
+    }
+
+    fn verify(&self) -> Result<(), FetchError> {
+        let expected = self.metadata.as_ref().map_or(self.info.length, |metadata| metadata.length);
+        if self.stored != expected {
+            return Err(FetchError::Length { found: self.stored, expected });
+        }
+        match self.metadata.as_ref().map(|metadata| metadata.crc32c).or(self.info.crc32c) {
+            Some(expected) if expected != self.crc32c => {
+                Err(FetchError::Checksum { found: self.crc32c, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("place", &self.place)
+            .field("stored", &self.stored)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads our metadata, if the object has it, and holds it against the cut that the key names.
+fn metadata(key: &str, info: &ObjectInfo) -> Result<Option<ObjectMetadata>, FetchError> {
+    let named = ObjectKey::cut_of(key);
+    let ours = named.is_some() || info.metadata.keys().any(|name| name == "sluicegate-cut");
+    if !ours {
+        return Ok(None);
+    }
+    let metadata = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str))?;
+    match named {
+        Some(named) if named != metadata.cut => {
+            Err(FetchError::NotTheCut { named, found: Some(metadata.cut.to_string()) })
+        }
+        _ => Ok(Some(metadata)),
+    }
+}
+
+fn codec<'a>(key: &str, info: &'a ObjectInfo, metadata: Option<&'a ObjectMetadata>) -> &'a str {
+    if let Some(metadata) = metadata {
+        return &metadata.codec;
+    }
+    if let Some(encoding) = info.content_encoding.as_deref().filter(|encoding| *encoding != "aws-chunked") {
+        return encoding;
+    }
+    match key.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("gz") => "gzip",
+        Some("zst") => "zstd",
+        _ => "none",
+    }
+}
+
+async fn within<F: Future>(limit: Duration, work: F) -> Result<F::Output, FetchError> {
+    tokio::time::timeout(limit, work).await.map_err(|_| FetchError::Timeout(limit))
+}

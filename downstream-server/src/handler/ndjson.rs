@@ -1,0 +1,209 @@
+//! The `ndjson` handler: every line of every object appended to one file, exactly once.
+//!
+//! Lines are streamed past the file's committed length, the file is synced, and then its new
+//! length is committed in the transaction that marks the object done. At start, and after a
+//! failure, the file is cut back to the committed length. So at any moment the committed part
+//! of the file holds each done object once, whatever was killed when. What follows it belongs
+//! to an object that is not done yet and may be taken back.
+//!
+//! Lines are written byte for byte as they are in the object; only an object that does not end
+//! in a newline gets one. Objects of set-aside events are left out: they are dead letters.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rusqlite::{Connection, params};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{Delivery, Effect, Handler, HandlerError, NoEffect, Outcome};
+use crate::fetch::Content;
+use crate::inbox::{Inbox, InboxError};
+
+/// Appends lines to one file.
+#[derive(Debug)]
+pub struct Ndjson {
+    output: Arc<Mutex<Output>>,
+}
+
+/// Why the file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The system refused.
+    #[error("opening {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Lines that were committed are gone.
+    #[error(
+        "{} holds {found} bytes, and {committed} are committed: it was cut, moved or replaced; \
+         put it back, or name another file",
+        path.display()
+    )]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in it.
+        found: u64,
+        /// Bytes that the inbox says are in it.
+        committed: u64,
+    },
+    /// The inbox did not tell the committed length.
+    #[error("reading the committed length: {0}")]
+    Inbox(#[from] InboxError),
+}
+
+#[derive(Debug)]
+struct Output {
+    /// The name under which the inbox keeps the committed length.
+    name: String,
+    file: File,
+    committed: u64,
+}
+
+impl Ndjson {
+    /// Opens the file, making it where absent, and cuts off what was never committed.
+    pub async fn open(path: &Path, inbox: &Inbox) -> Result<Self, OutputError> {
+        let io = |source| OutputError::Io { path: path.to_owned(), source };
+        let file = File::options().create(true).append(true).open(path).map_err(io)?;
+        // The absolute path is the name: started from another folder it is the same output.
+        let path = path.canonicalize().map_err(io)?;
+        if let Some(folder) = path.parent() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        }
+        let name = format!("ndjson {}", path.display());
+        let committed = inbox.output_length(&name).await?;
+        let found = file.metadata().map_err(io)?.len();
+        if found < committed {
+            return Err(OutputError::Shorter { path, found, committed });
+        }
+        if found > committed {
+            tracing::warn!(path = %path.display(), bytes = found - committed, "cutting off lines of an object that was not done");
+            file.set_len(committed).map_err(io)?;
+        }
+        Ok(Self { output: Arc::new(Mutex::new(Output { name, file, committed })) })
+    }
+}
+
+#[async_trait]
+impl Handler for Ndjson {
+    fn name(&self) -> &'static str {
+        "ndjson"
+    }
+
+    async fn handle(
+        &self,
+        delivery: &Delivery,
+        content: &mut Content,
+    ) -> Result<Box<dyn Effect>, HandlerError> {
+        if delivery.is_set_aside() {
+            tracing::warn!(
+                delivery_id = delivery.id,
+                "events that the agent set aside are not written to the file"
+            );
+            while content.next().await?.is_some() {}
+            return Ok(Box::new(NoEffect));
+        }
+        let mut turn = Turn::take(&self.output).await;
+        let mut ends_in_newline = true;
+        while let Some(piece) = content.next().await? {
+            ends_in_newline = piece.last() == Some(&b'\n');
+            turn = turn.append(piece).await.map_err(HandlerError::retry)?;
+        }
+        if !ends_in_newline {
+            turn = turn.append(Bytes::from_static(b"\n")).await.map_err(HandlerError::retry)?;
+        }
+        let turn = turn.sync().await.map_err(HandlerError::retry)?;
+        Ok(Box::new(turn))
+    }
+}
+
+/// One object's turn at the file, from its first byte to the commit. Dropped without a
+/// commit, it cuts the file back.
+struct Turn {
+    output: OwnedMutexGuard<Output>,
+    written: u64,
+    cut_back: bool,
+}
+
+impl Turn {
+    async fn take(output: &Arc<Mutex<Output>>) -> Self {
+        Self { output: output.clone().lock_owned().await, written: 0, cut_back: true }
+    }
+
+    async fn append(self, piece: Bytes) -> io::Result<Self> {
+        self.off_the_async_threads(move |turn| {
+            turn.written += piece.len() as u64;
+            (&turn.output.file).write_all(&piece)
+        })
+        .await
+    }
+
+    async fn sync(self) -> io::Result<Self> {
+        self.off_the_async_threads(|turn| {
+            turn.output.file.sync_data()?;
+            let (found, expected) =
+                (turn.output.file.metadata()?.len(), turn.output.committed + turn.written);
+            if found == expected {
+                return Ok(());
+            }
+            Err(io::Error::other(format!(
+                "the file holds {found} bytes instead of {expected}: somebody else writes to it"
+            )))
+        })
+        .await
+    }
+
+    /// The turn goes along into the blocking call: if the handler is cancelled meanwhile, the
+    /// file is cut back after the call, never during it.
+    async fn off_the_async_threads(
+        mut self,
+        work: impl FnOnce(&mut Self) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let done = tokio::task::spawn_blocking(move || work(&mut self).map(|()| self)).await;
+        done.map_err(io::Error::other)?
+    }
+}
+
+impl Effect for Turn {
+    fn apply(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
+        let length = self.output.committed + self.written;
+        transaction
+            .prepare_cached("UPDATE outputs SET length = ?2 WHERE name = ?1")?
+            .execute(params![self.output.name, i64::try_from(length).unwrap_or(i64::MAX)])?;
+        Ok(())
+    }
+
+    fn settle(mut self: Box<Self>, outcome: Outcome) {
+        match outcome {
+            Outcome::Committed => {
+                self.output.committed += self.written;
+                self.cut_back = false;
+            }
+            Outcome::Undone => {}
+            // The restart compares the file with what the inbox turns out to hold.
+            Outcome::Unknown => self.cut_back = false,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.cut_back
+            && self.written > 0
+            && let Err(error) = self.output.file.set_len(self.output.committed)
+        {
+            // The next turn finds a length that it does not expect, and tries to cut again.
+            tracing::error!(%error, "cutting the file back");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

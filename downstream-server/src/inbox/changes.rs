@@ -1,0 +1,147 @@
+//! What a committed group changed, told to whoever watches: totals and rows.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{Notify, broadcast, watch};
+
+use super::InboxError;
+use super::rows::{Row, State};
+use crate::telemetry::Metrics;
+
+/// Changed rows that a slow watcher may fall behind before it must read the listing again.
+const BACKLOG: usize = 1024;
+
+/// How many objects are in each state, and what the done ones held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Objects that wait for their first or next attempt.
+    pub owed: u64,
+    /// Objects that are being fetched and handled.
+    pub fetching: u64,
+    /// Objects that the handler has.
+    pub done: u64,
+    /// Objects that nobody tries any more.
+    pub dead: u64,
+    /// Events in the done objects.
+    pub events: u64,
+    /// Bytes of the done objects, as stored.
+    pub bytes: u64,
+}
+
+impl Totals {
+    pub(super) fn of_state(&mut self, state: State) -> &mut u64 {
+        match state {
+            State::Owed => &mut self.owed,
+            State::Fetching => &mut self.fetching,
+            State::Done => &mut self.done,
+            State::Dead => &mut self.dead,
+        }
+    }
+}
+
+/// What the jobs of one group changed, in order.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    log: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct Change {
+    /// The row as it is now; `None` when it was deleted.
+    row: Option<Row>,
+    from: Option<State>,
+}
+
+impl Changes {
+    /// Notes a row that was in state `from` (or is new) and is now as given.
+    pub(super) fn changed(&mut self, from: Option<State>, row: Row) {
+        self.log.push(Change { row: Some(row), from });
+    }
+
+    /// Notes a row that is gone.
+    pub(super) fn removed(&mut self, from: State) {
+        self.log.push(Change { row: None, from: Some(from) });
+    }
+
+    pub(super) fn mark(&self) -> usize {
+        self.log.len()
+    }
+
+    pub(super) fn undo_to(&mut self, mark: usize) {
+        self.log.truncate(mark);
+    }
+}
+
+/// The watched side, shared by the writer thread and the inbox's handles.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) totals: watch::Sender<Totals>,
+    pub(super) rows: broadcast::Sender<Arc<Row>>,
+    /// Woken when an object becomes owed.
+    pub(super) owed: Notify,
+    /// Set once, when a commit's outcome is unknown and only a restart can tell.
+    failure: OnceLock<Arc<rusqlite::Error>>,
+    pub(super) failed: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Published {
+    pub(super) fn new(totals: Totals, metrics: Arc<Metrics>) -> Self {
+        Self {
+            totals: watch::Sender::new(totals),
+            rows: broadcast::Sender::new(BACKLOG),
+            owed: Notify::new(),
+            failure: OnceLock::new(),
+            failed: watch::Sender::new(false),
+            metrics,
+        }
+    }
+
+    pub(super) fn publish(&self, changes: Changes) {
+        if changes.log.is_empty() {
+            return;
+        }
+        let mut totals = *self.totals.borrow();
+        let mut owed = false;
+        for Change { row, from } in changes.log {
+            if let Some(from) = from {
+                *totals.of_state(from) -= 1;
+            }
+            let Some(row) = row else { continue };
+            *totals.of_state(row.state) += 1;
+            owed |= row.state == State::Owed;
+            if row.state == State::Done && from != Some(State::Done) {
+                totals.events += row.events;
+                totals.bytes += row.bytes;
+            }
+            // Nobody watching is no error.
+            let _ = self.rows.send(Arc::new(row));
+        }
+        self.totals.send_replace(totals);
+        if owed {
+            self.owed.notify_one();
+        }
+    }
+
+    pub(super) fn group(&self, jobs: usize, took: Duration) {
+        self.metrics.inbox_group_jobs.observe(jobs as f64);
+        self.metrics.inbox_commit_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn poison(&self, error: Arc<rusqlite::Error>) {
+        // Only the writer thread poisons, and only once.
+        let _ = self.failure.set(error);
+        self.failed.send_replace(true);
+    }
+
+    pub(super) fn failure(&self) -> Option<Arc<rusqlite::Error>> {
+        self.failure.get().cloned()
+    }
+
+    /// What a caller hears whose job can no longer run.
+    pub(super) fn closed(&self) -> InboxError {
+        self.failure().map_or(InboxError::Closed, InboxError::Poisoned)
+    }
+}

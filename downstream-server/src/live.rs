@@ -1,0 +1,121 @@
+//! What the page shows beyond the inbox: the rates of the last minutes and the last lines.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::fetch::Lines;
+use crate::inbox::Totals;
+
+/// Seconds of rates that are kept.
+pub(crate) const SECONDS: usize = 120;
+
+/// Lines that are kept.
+const LINES: usize = 20;
+
+/// Messages that a slow stream may fall behind before it must read the summary again.
+const BACKLOG: usize = 64;
+
+/// What one second brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Rate {
+    /// Events in objects that became done.
+    pub(crate) events: u64,
+    /// Bytes of them, as stored.
+    pub(crate) bytes: u64,
+}
+
+/// One of the last lines that arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Line {
+    /// Its object's number in the inbox.
+    pub(crate) object: i64,
+    /// Its text, cut to 500 characters.
+    pub(crate) text: String,
+}
+
+/// What is sent to live streams besides changed rows.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    /// A second has passed.
+    Tick(Totals, Rate),
+    /// The last lines are others now.
+    Lines(Arc<Vec<Line>>),
+}
+
+/// Rates and lines, in memory only: a restart begins anew.
+#[derive(Debug)]
+pub(crate) struct Live {
+    state: Mutex<State>,
+    messages: broadcast::Sender<Message>,
+}
+
+#[derive(Debug)]
+struct State {
+    last: Totals,
+    rates: VecDeque<Rate>,
+    lines: VecDeque<Line>,
+}
+
+impl Live {
+    /// Nothing yet; rates count from these totals on.
+    pub(crate) fn new(totals: Totals) -> Self {
+        let state = State { last: totals, rates: VecDeque::new(), lines: VecDeque::new() };
+        Self { state: Mutex::new(state), messages: broadcast::Sender::new(BACKLOG) }
+    }
+
+    /// Ends a second: what was added to the totals since the last call is its rate.
+    pub(crate) fn tick(&self, totals: Totals) {
+        let mut state = self.state();
+        let rate = Rate {
+            events: totals.events.saturating_sub(state.last.events),
+            bytes: totals.bytes.saturating_sub(state.last.bytes),
+        };
+        state.last = totals;
+        if state.rates.len() == SECONDS {
+            state.rates.pop_front();
+        }
+        state.rates.push_back(rate);
+        // Nobody watching is no error.
+        let _ = self.messages.send(Message::Tick(totals, rate));
+    }
+
+    /// Notes the last lines of an object that became done.
+    pub(crate) fn arrived(&self, object: i64, lines: &Lines) {
+        let last = lines.last();
+        if last.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        state.lines.extend(last.into_iter().map(|text| Line { object, text }));
+        let surplus = state.lines.len().saturating_sub(LINES);
+        state.lines.drain(..surplus);
+        if self.messages.receiver_count() > 0 {
+            let lines = Arc::new(state.lines.iter().cloned().collect());
+            // Nobody watching is no error.
+            let _ = self.messages.send(Message::Lines(lines));
+        }
+    }
+
+    /// The rates of the last seconds, oldest first.
+    pub(crate) fn rates(&self) -> Vec<Rate> {
+        self.state().rates.iter().copied().collect()
+    }
+
+    /// The last lines, oldest first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.state().lines.iter().cloned().collect()
+    }
+
+    /// Messages from now on.
+    pub(crate) fn messages(&self) -> broadcast::Receiver<Message> {
+        self.messages.subscribe()
+    }
+
+    /// A panic of another holder leaves counts that are right or one line short.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,252 @@
+//! The wiring: what starts in which order, and what stops in which order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blob_store::{BlobStore, ConnectError, Credentials, S3Options, S3Store};
+use contract::exit;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{AppState, LimitedListener, Peer, router};
+use crate::config::{Config, HandlerConfig, S3Credentials};
+use crate::fetch::Stores;
+use crate::handler::{Handler, Log, Ndjson, OutputError};
+use crate::inbox::{Inbox, OpenError};
+use crate::live::Live;
+use crate::telemetry::Metrics;
+use crate::workers::Workers;
+
+/// What a program with a handler of its own brings along.
+pub struct Parts {
+    /// The buckets' stores; those of the configuration's `s3` part are made by [`run`] only.
+    pub stores: Stores,
+    /// Who gets the objects; `None` is the configuration's handler.
+    pub handler: Option<Arc<dyn Handler>>,
+}
+
+/// Why the server did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address is taken or not ours.
+    #[error("listening on {address} (listen): {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The inbox could not be opened.
+    #[error(transparent)]
+    Inbox(#[from] OpenError),
+    /// The handler's file could not be used.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// No client of the store could be made.
+    #[error("connecting to the store of bucket {bucket}: {source}")]
+    Store {
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        source: ConnectError,
+    },
+    /// The file that says "ready" could not be written.
+    #[error("writing {}: {source}", path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The listener ended.
+    #[error("serving: {0}")]
+    Serve(#[source] std::io::Error),
+    /// A commit's outcome is unknown; the next start reads what the disk holds.
+    #[error("the inbox stopped after a failed sync: {0}")]
+    Poisoned(#[source] Arc<rusqlite::Error>),
+}
+
+impl RunError {
+    /// The process's exit code, as in [`contract::exit`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
+            Self::Store { .. } => exit::CONFIG,
+            Self::Inbox(OpenError::Newer { .. }) | Self::Output(OutputError::Shorter { .. }) => exit::DATA,
+            Self::Inbox(_)
+            | Self::Output(_)
+            | Self::ReadyFile { .. }
+            | Self::Serve(_)
+            | Self::Poisoned(_) => exit::IO,
+        }
+    }
+}
+
+/// Runs the server as configured until `shutdown` completes.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let stores = connect(&config).await?;
+    run_with(config, Parts { stores, handler: None }, shutdown).await
+}
+
+/// Runs the server with these stores and this handler until `shutdown` completes.
+///
+/// It starts from the outside in: the port is taken before anything is touched, and it answers
+/// only when everything behind it works. It stops from the outside in as well: no new notices
+/// or attempts, then the running ones end or are given back, then the inbox closes.
+pub async fn run_with(
+    config: Config,
+    parts: Parts,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let bind_error = |source| RunError::Bind { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
+    let address = listener.local_addr().map_err(bind_error)?;
+    let metrics = Arc::new(Metrics::new());
+    let inbox = Arc::new(Inbox::open(&config.dir, metrics.clone())?);
+    let handler = match (parts.handler, &config.handler) {
+        (Some(handler), _) => handler,
+        (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
+        (None, HandlerConfig::Ndjson { path }) => Arc::new(Ndjson::open(path, &inbox).await?),
+    };
+    let live = Arc::new(Live::new(inbox.totals()));
+    let stopping = CancellationToken::new();
+    let app = AppState::new(
+        &config,
+        inbox.clone(),
+        live.clone(),
+        metrics.clone(),
+        handler.name(),
+        stopping.clone(),
+    );
+    let workers = Arc::new(Workers {
+        inbox: inbox.clone(),
+        stores: parts.stores,
+        handler,
+        fetch: config.fetch.clone(),
+        retry: config.retry.clone(),
+        live: live.clone(),
+        metrics,
+    });
+
+    let working = tokio::spawn(workers.run(stopping.clone(), config.shutdown_timeout));
+    let ticking = tokio::spawn(tick(live, inbox.clone()));
+    let service = router(app).into_make_service_with_connect_info::<Peer>();
+    let listener = LimitedListener::new(listener, config.max_connections);
+    let mut serving = tokio::spawn(
+        axum::serve(listener, service)
+            .with_graceful_shutdown(stopping.clone().cancelled_owned())
+            .into_future(),
+    );
+    say_started(&config, address);
+    let mut ended = write_ready_file(&config, address);
+
+    let mut inbox_failed = inbox.failed();
+    if ended.is_ok() {
+        tokio::select! {
+            () = shutdown => {}
+            served = &mut serving => ended = served.map_err(std::io::Error::other).and_then(|served| served).map_err(RunError::Serve),
+            _ = inbox_failed.wait_for(|failed| *failed) => {}
+        }
+    }
+
+    stopping.cancel();
+    // The workers keep to the time-out themselves; they may end with a panic at worst, and the
+    // inbox has what they did not enter.
+    if let Err(error) = working.await {
+        tracing::error!(%error, "the workers ended");
+    }
+    if !serving.is_finished() && tokio::time::timeout(config.shutdown_timeout, &mut serving).await.is_err() {
+        tracing::warn!("closing connections that did not end");
+        serving.abort();
+    }
+    ticking.abort();
+    let failure = inbox.failure();
+    // Joining the writer blocks, and it may have a last group to sync.
+    if tokio::task::spawn_blocking(move || inbox.close()).await.is_err() {
+        tracing::error!("closing the inbox");
+    }
+    tracing::info!("stopped");
+    match failure {
+        Some(failure) => Err(RunError::Poisoned(failure)),
+        None => ended,
+    }
+}
+
+async fn connect(config: &Config) -> Result<Stores, RunError> {
+    let mut stores = Stores::new();
+    let mut first: Option<S3Store> = None;
+    for bucket in &config.notices.buckets {
+        let store = match &first {
+            Some(store) => store.for_bucket(bucket),
+            None => S3Store::connect(s3_options(config, bucket))
+                .await
+                .map_err(|source| RunError::Store { bucket: bucket.clone(), source })?,
+        };
+        first.get_or_insert_with(|| store.clone());
+        stores.insert(bucket.clone(), Arc::new(store) as Arc<dyn BlobStore>);
+    }
+    Ok(stores)
+}
+
+fn s3_options(config: &Config, bucket: &str) -> S3Options {
+    let credentials = match config.s3.credentials.clone() {
+        S3Credentials::Default => Credentials::Default,
+        S3Credentials::Profile(name) => Credentials::Profile(name),
+        S3Credentials::Static { access_key_id, secret_access_key } => {
+            Credentials::Static { access_key_id, secret_access_key, session_token: None }
+        }
+        S3Credentials::AssumeRole { arn, external_id } => Credentials::AssumeRole {
+            role_arn: arn,
+            external_id,
+            session_name: "sluicegate-server".to_owned(),
+        },
+    };
+    S3Options {
+        region: Some(config.s3.region.clone()),
+        endpoint: config.s3.endpoint.clone(),
+        path_style: config.s3.path_style,
+        credentials,
+        read_timeout: config.fetch.read_timeout,
+        ..S3Options::new(bucket)
+    }
+}
+
+/// Ends each second for the rates on the page.
+async fn tick(live: Arc<Live>, inbox: Arc<Inbox>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        live.tick(inbox.totals());
+    }
+}
+
+fn say_started(config: &Config, address: SocketAddr) {
+    tracing::info!(%address, dir = %config.dir.display(), "the server is listening");
+    if config.notices.secrets.is_empty() {
+        tracing::warn!(
+            "no secret is configured: unsigned notices are taken, from this machine only, since the address is a loopback one"
+        );
+    }
+}
+
+/// Written whole or not at all, so that whoever waits for it never reads half of it.
+fn write_ready_file(config: &Config, address: SocketAddr) -> Result<(), RunError> {
+    let Some(path) = &config.ready_file else { return Ok(()) };
+    let url = format!("http://{address}");
+    let ready = json!({
+        "pid": std::process::id(),
+        "address": address,
+        "url": url,
+        "notices_url": format!("{url}/v1/notices"),
+        "dir": config.dir,
+    });
+    let mut partial = path.clone().into_os_string();
+    partial.push(".partial");
+    std::fs::write(&partial, format!("{ready}\n"))
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|source| RunError::ReadyFile { path: path.clone(), source })
+}

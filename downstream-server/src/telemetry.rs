@@ -1,0 +1,148 @@
+//! The table of metrics: every name, unit and meaning in one place.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::inbox::Totals;
+
+/// Every metric: its name as scraped, and what it means.
+pub const TABLE: &[(&str, &str)] = &[
+    ("sluicegate_server_notices_total", "Notices by answer: accepted, repeated, refused, deferred"),
+    ("sluicegate_server_objects", "Objects in the inbox by state: owed, fetching, done, dead"),
+    ("sluicegate_server_oldest_owed_seconds", "Age of the oldest object that is neither done nor dead"),
+    ("sluicegate_server_attempts_total", "Attempts by outcome: done, repeat, retry, missing, dead"),
+    ("sluicegate_server_events_total", "Events in objects that the handler took"),
+    ("sluicegate_server_stored_bytes_total", "Bytes, as stored, of objects that the handler took"),
+    ("sluicegate_server_decoded_bytes_total", "Bytes, decoded, of objects that the handler took"),
+    ("sluicegate_server_attempt_seconds", "Time of an attempt, from asking the store to the commit"),
+    ("sluicegate_server_lag_seconds", "Time from an object's making to the commit of its effect"),
+    ("sluicegate_server_inbox_commit_seconds", "Time of one commit of the inbox, its sync included"),
+    ("sluicegate_server_inbox_group_jobs", "Writes that shared one commit of the inbox"),
+    ("sluicegate_server_streams", "Live streams open now"),
+];
+
+/// A counter with one label, whose values are words of this program.
+pub type ByWord = Family<[(&'static str, &'static str); 1], Counter>;
+
+type GaugeByWord = Family<[(&'static str, &'static str); 1], Gauge>;
+
+/// The metrics themselves. All are cheap to count into from any thread.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Notices, by `answer`.
+    pub notices: ByWord,
+    /// Attempts, by `outcome`.
+    pub attempts: ByWord,
+    /// Events in objects that the handler took.
+    pub events: Counter,
+    /// Bytes as stored of objects that the handler took.
+    pub stored_bytes: Counter,
+    /// Decoded bytes of objects that the handler took.
+    pub decoded_bytes: Counter,
+    /// Time of an attempt.
+    pub attempt_seconds: Histogram,
+    /// Time from an object's making to the commit of its effect.
+    pub lag_seconds: Histogram,
+    /// Time of one commit of the inbox.
+    pub inbox_commit_seconds: Histogram,
+    /// Writes that shared one commit.
+    pub inbox_group_jobs: Histogram,
+    /// Live streams open now.
+    pub streams: Gauge,
+    objects: GaugeByWord,
+    oldest_owed_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 20));
+        let mut metrics = Self {
+            registry: Registry::default(),
+            notices: Family::default(),
+            attempts: Family::default(),
+            events: Counter::default(),
+            stored_bytes: Counter::default(),
+            decoded_bytes: Counter::default(),
+            attempt_seconds: seconds(),
+            lag_seconds: seconds(),
+            inbox_commit_seconds: seconds(),
+            inbox_group_jobs: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            streams: Gauge::default(),
+            objects: Family::default(),
+            oldest_owed_seconds: Gauge::default(),
+        };
+        metrics.register("sluicegate_server_notices_total", metrics.notices.clone());
+        metrics.register("sluicegate_server_objects", metrics.objects.clone());
+        metrics.register("sluicegate_server_oldest_owed_seconds", metrics.oldest_owed_seconds.clone());
+        metrics.register("sluicegate_server_attempts_total", metrics.attempts.clone());
+        metrics.register("sluicegate_server_events_total", metrics.events.clone());
+        metrics.register("sluicegate_server_stored_bytes_total", metrics.stored_bytes.clone());
+        metrics.register("sluicegate_server_decoded_bytes_total", metrics.decoded_bytes.clone());
+        metrics.register("sluicegate_server_attempt_seconds", metrics.attempt_seconds.clone());
+        metrics.register("sluicegate_server_lag_seconds", metrics.lag_seconds.clone());
+        metrics.register("sluicegate_server_inbox_commit_seconds", metrics.inbox_commit_seconds.clone());
+        metrics.register("sluicegate_server_inbox_group_jobs", metrics.inbox_group_jobs.clone());
+        metrics.register("sluicegate_server_streams", metrics.streams.clone());
+        for answer in ["accepted", "repeated", "refused", "deferred"] {
+            metrics.notices.get_or_create(&[("answer", answer)]);
+        }
+        for outcome in ["done", "repeat", "retry", "missing", "dead"] {
+            metrics.attempts.get_or_create(&[("outcome", outcome)]);
+        }
+        metrics
+    }
+
+    /// The text of one scrape, of this moment's totals.
+    pub fn scrape(&self, totals: Totals, oldest_owed_seconds: f64) -> String {
+        for (state, objects) in [
+            ("owed", totals.owed),
+            ("fetching", totals.fetching),
+            ("done", totals.done),
+            ("dead", totals.dead),
+        ] {
+            self.objects.get_or_create(&[("state", state)]).set(i64::try_from(objects).unwrap_or(i64::MAX));
+        }
+        self.oldest_owed_seconds.set(oldest_owed_seconds);
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn register(&mut self, name: &'static str, metric: impl Metric) {
+        let help = TABLE.iter().find(|row| row.0 == name).expect("every metric is in the table").1;
+        // The library adds a counter's `_total` and the help's full stop itself.
+        self.registry.register(name.trim_end_matches("_total"), help, metric);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_in_the_table_is_emitted_and_each_emitted_metric_is_in_the_table() {
+        let text = Metrics::new().scrape(Totals::default(), 0.0);
+        for (name, _) in TABLE {
+            let emitted = text.lines().any(|line| line.starts_with(name));
+            assert!(emitted, "{name} is not in\n{text}");
+        }
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        for described in types {
+            let name = described.split(' ').next().unwrap_or_default();
+            let known = TABLE.iter().any(|row| row.0.trim_end_matches("_total") == name);
+            assert!(known, "{name} is not in the table");
+        }
+    }
+}

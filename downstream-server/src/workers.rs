@@ -1,0 +1,243 @@
+//! The workers: claim what is due, fetch it, hand it over, enter the outcome.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::clock::now_ms;
+use crate::config::{FetchConfig, RetryConfig};
+use crate::fetch::{Content, FetchError, Stores, Verdict};
+use crate::handler::{Delivery, Effect, Handler, HandlerError};
+use crate::inbox::{Claim, Finished, Inbox, InboxError, Next, Report};
+use crate::live::Live;
+use crate::telemetry::Metrics;
+
+/// Wait before the inbox is asked again after it failed.
+const INBOX_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the workers work with; shared by all attempts.
+pub(crate) struct Workers {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) stores: Stores,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) fetch: FetchConfig,
+    pub(crate) retry: RetryConfig,
+    pub(crate) live: Arc<Live>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Workers {
+    /// Works until `shutdown`, then waits `patience` for running attempts, and gives the others
+    /// back uncounted.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken, patience: Duration) {
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        loop {
+            let free = self.fetch.concurrency - running.len();
+            let mut next_due_ms = None;
+            if free > 0 {
+                match self.inbox.claim(free, now_ms()).await {
+                    Ok(claimed) => {
+                        next_due_ms = claimed.next_due_ms;
+                        for claim in claimed.claims {
+                            running.spawn(self.clone().work(claim, stop.clone()));
+                        }
+                    }
+                    Err(InboxError::Closed | InboxError::Poisoned(_)) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "claiming objects");
+                        next_due_ms = Some(now_ms() + INBOX_PAUSE.as_millis() as i64);
+                    }
+                }
+            }
+            let full = running.len() == self.fetch.concurrency;
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = running.join_next(), if !running.is_empty() => {}
+                () = self.inbox.owed(), if !full => {}
+                () = due(next_due_ms), if !full => {}
+            }
+        }
+        let rest = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, rest).await.is_err() {
+            tracing::warn!(attempts = running.len(), "giving running attempts back to the inbox");
+            stop.cancel();
+            while running.join_next().await.is_some() {}
+        }
+    }
+
+    /// Makes one attempt and enters how it ended.
+    async fn work(self: Arc<Self>, claim: Claim, stop: CancellationToken) {
+        let span = tracing::info_span!("object", notice_id = claim.notice_id, key = claim.places[0].key);
+        async {
+            let started = Instant::now();
+            let ended = tokio::select! {
+                ended = self.attempt(&claim) => ended,
+                () = stop.cancelled() => {
+                    if let Err(error) = self.inbox.release(&claim).await {
+                        tracing::error!(%error, "giving the attempt back; the next start will count it");
+                    }
+                    return;
+                }
+            };
+            self.metrics.attempt_seconds.observe(started.elapsed().as_secs_f64());
+            if let Err(error) = ended {
+                self.failed(&claim, &error).await;
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn attempt(&self, claim: &Claim) -> Result<(), AttemptError> {
+        if claim.attempt > self.retry.attempts {
+            return Err(AttemptError::Exhausted(self.retry.attempts));
+        }
+        // Later attempts go round the places that notices named.
+        let place = &claim.places[(claim.attempt as usize - 1) % claim.places.len()];
+        let store = self
+            .stores
+            .get(&place.bucket)
+            .ok_or_else(|| HandlerError::from(FetchError::Bucket(place.bucket.clone())))?;
+        let mut content =
+            Content::open(store.clone(), place, &self.fetch).await.map_err(HandlerError::from)?;
+        let identity = content.identity();
+        let delivery = Delivery {
+            id: identity.as_str().to_owned(),
+            attempt: claim.attempt,
+            notice_id: claim.notice_id.clone(),
+            bucket: place.bucket.clone(),
+            key: place.key.clone(),
+            version_id: content.info().version_id.clone(),
+            metadata: content.metadata().cloned(),
+        };
+        let effect = self.handler.handle(&delivery, &mut content).await?;
+        // A handler may stop early; nothing is done before the whole is checked.
+        while content.next().await.map_err(HandlerError::from)?.is_some() {}
+        let report =
+            Report { identity, events: content.events(), bytes: content.stored_bytes(), now_ms: now_ms() };
+        self.finish(claim, content, report, effect).await
+    }
+
+    async fn finish(
+        &self,
+        claim: &Claim,
+        content: Content,
+        report: Report,
+        effect: Box<dyn Effect>,
+    ) -> Result<(), AttemptError> {
+        let (events, bytes) = (report.events, report.bytes);
+        let outcome = match self.inbox.finish(claim, report, effect).await? {
+            Finished::Done => {
+                let lag_ms = u64::try_from(now_ms() - claim.since_ms).unwrap_or_default();
+                tracing::info!(attempt = claim.attempt, events, bytes, lag_ms, "the object is done");
+                self.metrics.events.inc_by(events);
+                self.metrics.stored_bytes.inc_by(bytes);
+                self.metrics.decoded_bytes.inc_by(content.decoded_bytes());
+                self.metrics.lag_seconds.observe(Duration::from_millis(lag_ms).as_secs_f64());
+                self.live.arrived(claim.id, content.lines());
+                "done"
+            }
+            Finished::Repeat => {
+                tracing::info!("the object was done before; nothing was applied");
+                "repeat"
+            }
+        };
+        self.metrics.attempts.get_or_create(&[("outcome", outcome)]).inc();
+        Ok(())
+    }
+
+    async fn failed(&self, claim: &Claim, error: &AttemptError) {
+        let (next, outcome) = self.next(claim, error);
+        let text = with_causes(error);
+        match next {
+            Next::At(due_ms) => {
+                let wait_ms = due_ms - now_ms();
+                tracing::warn!(
+                    attempt = claim.attempt,
+                    error = text,
+                    wait_ms,
+                    "the attempt failed; it is tried again"
+                );
+            }
+            Next::Dead => {
+                tracing::error!(attempt = claim.attempt, error = text, "the object is a dead letter")
+            }
+        }
+        self.metrics.attempts.get_or_create(&[("outcome", outcome)]).inc();
+        if let Err(error) = self.inbox.fail(claim, text, next, now_ms()).await {
+            tracing::error!(%error, "entering the failed attempt; the next start will count it");
+        }
+    }
+
+    fn next(&self, claim: &Claim, error: &AttemptError) -> (Next, &'static str) {
+        let verdict = match error {
+            AttemptError::Exhausted(_) => return (Next::Dead, "dead"),
+            AttemptError::Inbox(_) => Verdict::Retry,
+            AttemptError::Handler(HandlerError::Fetch(error)) => error.verdict(),
+            AttemptError::Handler(HandlerError::Retry(_)) => Verdict::Retry,
+            AttemptError::Handler(HandlerError::Never(_)) => Verdict::Never,
+        };
+        let again = || Next::At(now_ms() + self.backoff(claim.attempt).as_millis() as i64);
+        // Each place is tried at least once before "never" and "missing" are believed.
+        let untried = (claim.attempt as usize) < claim.places.len();
+        match verdict {
+            Verdict::Retry if claim.attempt < self.retry.attempts => (again(), "retry"),
+            Verdict::Missing if untried || claim.attempt < self.retry.missing_attempts => {
+                (again(), "missing")
+            }
+            Verdict::Never if untried => (again(), "retry"),
+            Verdict::Retry | Verdict::Missing | Verdict::Never => (Next::Dead, "dead"),
+        }
+    }
+
+    /// Doubles from the base to the maximum, less a random half, so that what failed together
+    /// does not come back together.
+    fn backoff(&self, attempt: u32) -> Duration {
+        let whole = self.retry.base.saturating_mul(1 << (attempt - 1).min(20)).min(self.retry.max);
+        whole.mul_f64(0.5 + 0.5 * random())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    #[error("{0} attempts were counted, the last of them ended with the server")]
+    Exhausted(u32),
+}
+
+async fn due(at_ms: Option<i64>) {
+    match at_ms {
+        Some(at_ms) => {
+            let wait = u64::try_from(at_ms - now_ms()).unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// A number from 0 to 1; the standard library's hash keys are random enough for jitter.
+fn random() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(0_u8) as f64 / u64::MAX as f64
+}
+
+/// An error with its causes, as far as its own text does not tell them.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
