@@ -65,8 +65,8 @@ pub enum ErrorKind {
     ///
     /// A head cannot tell it from a missing bucket, since its answer has no body.
     NoSuchKey,
-    /// 404: the upload was completed, aborted or never was. Not stored by this request; an
-    /// earlier completion of the same upload may have been.
+    /// 404: the upload was completed, aborted or never was, or lacks a part that was named. Not
+    /// stored by this request; an earlier completion of the same upload may have been.
     NoSuchUpload,
     /// The bucket does not exist, or is in another region than the one asked. Not stored.
     NoSuchBucket,
@@ -123,6 +123,9 @@ pub enum ConnectError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The connection's encryption cannot be set up.
+    #[error("setting up TLS")]
+    Tls(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl ErrorKind {

@@ -3,7 +3,7 @@
 //! [`BlobStore`] is the seam: what the agent and the server ask of an object store, and what
 //! each answer allows them to conclude. [`S3Store`] is the real one, [`MemoryStore`] its twin
 //! for tests, [`FaultyStore`] a wrapper that makes any store misbehave on purpose. One suite,
-//! [`conformance`](crate), runs on all of them and on servers that are not ours.
+//! `conformance` (feature `test-util`), runs on all of them and on servers that are not ours.
 //!
 //! What is absent, on purpose:
 //!
@@ -14,6 +14,7 @@
 //!   and it travels with the request, so that the store refuses bytes that changed on the way.
 
 mod body;
+mod checksum;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod error;

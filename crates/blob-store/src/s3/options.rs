@@ -31,6 +31,8 @@ pub struct S3Options {
     /// The longest time for one call, to which `1 s` is added for each `min_bytes_per_second`
     /// of its body.
     pub operation_timeout: Duration,
+    /// The longest time for completing an upload instead: S3 may take minutes to assemble one.
+    pub complete_timeout: Duration,
     /// The slowest transfer that is still waited for; see `operation_timeout`.
     pub min_bytes_per_second: u64,
 }
@@ -77,6 +79,7 @@ impl S3Options {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
             operation_timeout: Duration::from_secs(60),
+            complete_timeout: Duration::from_secs(300),
             min_bytes_per_second: 64 << 10,
         }
     }
