@@ -32,7 +32,7 @@ pub struct Notice {
     /// The object's length in bytes, as stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Orders the events of one key: hexadecimal digits, compared as numbers.
+    /// Orders the events of one key, in the way that S3 documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<String>,
     /// When the object was made, as RFC 3339.
