@@ -5,11 +5,15 @@
 //! waits looks at the synced end for itself, and an append is answered only once its positions
 //! are below that end (I1).
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use durable_channel::{AppendError, Appended, Batch, Channel};
+use durable_channel::{AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::config::{ChannelConfig, ChannelKind};
+use crate::error::StartError;
 
 /// A channel as sources and sinks see it. Clones share one channel.
 #[derive(Clone)]
@@ -23,6 +27,7 @@ struct Inner {
     progress: Arc<watch::Sender<()>>,
     queue: Arc<Semaphore>,
     queue_bytes: u32,
+    claim_nonce: Option<[u8; 16]>,
 }
 
 /// A batch that has its positions and waits for its sync.
@@ -47,11 +52,56 @@ pub struct Reservation {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// Opens the channel of a configuration, of which `readers` are the names of the sinks that read it.
+///
+/// A registered reader that is none of them stops the start: it would hold its events for ever, or, forgotten
+/// silently, lose them.
+pub fn open(config: &ChannelConfig, readers: &[&str]) -> Result<ChannelHandle, StartError> {
+    let failed = |error| StartError::Channel { name: config.name.to_string(), error };
+    let mut claim_nonce = None;
+    let channel: Arc<dyn Channel> = match &config.kind {
+        ChannelKind::Memory { capacity_events, transaction_capacity, capacity_bytes } => {
+            let channel = MemoryChannel::new(*capacity_events, *transaction_capacity, *capacity_bytes);
+            Arc::new(channel.map_err(failed)?)
+        }
+        ChannelKind::Durable { dir, options } => {
+            let (channel, recovery) = DurableChannel::open(dir, options).map_err(failed)?;
+            tracing::info!(channel = %config.name, dir = %dir.display(), ?recovery, "channel open");
+            let registered = channel.readers();
+            if let Some(reader) = registered.iter().find(|reader| !readers.contains(&reader.name.as_str())) {
+                return Err(StartError::Unclaimed {
+                    channel: config.name.to_string(),
+                    reader: reader.name.clone(),
+                    dir: dir.display().to_string(),
+                });
+            }
+            claim_nonce = Some(channel.claim_nonce());
+            Arc::new(channel)
+        }
+    };
+    Ok(ChannelHandle::build(config.name.to_string(), channel, config.queue_bytes, claim_nonce))
+}
+
 // === impl ChannelHandle ===
+
+impl fmt::Debug for ChannelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ChannelHandle").field(&self.inner.name).finish()
+    }
+}
 
 impl ChannelHandle {
     /// Wraps `channel`; `queue_bytes` bounds what all its sources together may have between socket and sync.
     pub fn new(name: impl Into<String>, channel: Arc<dyn Channel>, queue_bytes: u32) -> Self {
+        Self::build(name.into(), channel, queue_bytes, None)
+    }
+
+    fn build(
+        name: String,
+        channel: Arc<dyn Channel>,
+        queue_bytes: u32,
+        claim_nonce: Option<[u8; 16]>,
+    ) -> Self {
         let (progress, _) = watch::channel(());
         let progress = Arc::new(progress);
         let wake = Arc::clone(&progress);
@@ -59,12 +109,17 @@ impl ChannelHandle {
             wake.send_replace(());
         }));
         let queue = Arc::new(Semaphore::new(queue_bytes as usize));
-        Self { inner: Arc::new(Inner { name: name.into(), channel, progress, queue, queue_bytes }) }
+        Self { inner: Arc::new(Inner { name, channel, progress, queue, queue_bytes, claim_nonce }) }
     }
 
     /// The name that the configuration gives it.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// The random number of this incarnation of a durable channel, by which a clone of it is known.
+    pub fn claim_nonce(&self) -> Option<[u8; 16]> {
+        self.inner.claim_nonce
     }
 
     /// The channel itself, for its readers, numbers and closing.
@@ -119,6 +174,25 @@ impl ChannelHandle {
         Progress { seen: self.inner.progress.subscribe() }
     }
 
+    /// Waits until everything appended is synced.
+    pub async fn drained(&self) -> Result<(), AppendError> {
+        let mut progress = self.progress();
+        while self.synced_end() < self.inner.channel.stats().next {
+            if let Some(failure) = self.inner.channel.failure() {
+                return Err(AppendError::Poisoned(failure));
+            }
+            progress.changed().await;
+        }
+        Ok(())
+    }
+
+    /// Closes the channel on a thread that may wait for the disk.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        let channel = Arc::clone(&self.inner.channel);
+        let closed = tokio::task::spawn_blocking(move || channel.close()).await;
+        closed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
     /// Completes when the channel has failed for good (a failed sync), with why.
     pub async fn failed(&self) -> Arc<durable_channel::ChannelFailure> {
         let mut progress = self.progress();
@@ -152,7 +226,11 @@ impl Pending {
             }
             // Looked at after the synced end: what was synced before a failure is durable all the same.
             if let Some(failure) = self.channel.inner.channel.failure() {
-                return if self.is_synced() { Ok(self.appended) } else { Err(AppendError::Poisoned(failure)) };
+                return if self.is_synced() {
+                    Ok(self.appended)
+                } else {
+                    Err(AppendError::Poisoned(failure))
+                };
             }
             self.progress.changed().await;
         }

@@ -1,1 +1,163 @@
-//! The command line.
+//! The command line: arguments to configuration, to a running agent or one of the operator's commands, to an exit code.
+
+mod channel;
+mod connect;
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use contract::exit;
+
+use crate::agent::{Agent, Outcome};
+use crate::config::{Config, Flags, Mistakes};
+use crate::error::AgentError;
+use crate::logging::{self, LogControl};
+use crate::signals::{self, StopSignals};
+
+/// Takes events by HTTP and TCP, makes them durable, and ships them as whole S3 objects.
+#[derive(Debug, Parser)]
+#[command(name = "ingest-agent", version = version(), args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file, TOML
+    #[arg(long, value_name = "FILE", env = "SLUICEGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Report every mistake of the configuration, and do nothing else
+    #[arg(long)]
+    check_config: bool,
+    /// With --check-config: try the bucket, a put and a conditional put, and name what is missing
+    #[arg(long, requires = "check_config")]
+    connect: bool,
+    /// Print the configuration in force with every default and its meaning, without secrets
+    #[arg(long, conflicts_with = "check_config")]
+    print_config: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look after the folder of a durable channel, while no agent runs on it
+    #[command(subcommand)]
+    Channel(channel::ChannelCommand),
+}
+
+/// What a command ends with that did not succeed: the exit code, and the text for stderr.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+/// Runs the program with the arguments and environment of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::CONFIG } else { exit::OK });
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(Failure { code, text }) => {
+            eprintln!("{text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Runs an agent until a signal stops it; what the agent's child of another program does, too.
+pub async fn serve(config: Config, log: LogControl) -> Result<Outcome, AgentError> {
+    let stop = StopSignals::listen().map_err(AgentError::Signals)?;
+    let usr1 = signals::usr1().map_err(AgentError::Signals)?;
+    let flush_timeout = config.flush_timeout;
+    let agent = Agent::start(config, Some(log)).await?;
+    let flushing = tokio::spawn(signals::flush_on_usr1(usr1, agent.flusher().clone(), flush_timeout));
+    let outcome = agent.run(stop.stop()).await;
+    flushing.abort();
+    outcome
+}
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    if let Some(command) = cli.command {
+        return match command {
+            Command::Channel(command) => channel::execute(command),
+        };
+    }
+    let config = load(&cli)?;
+    if cli.print_config {
+        print!("{}", config.effective);
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(exit::UNAVAILABLE, "starting the runtime", &error))?;
+    if cli.check_config {
+        println!("the configuration is right");
+        return if cli.connect { runtime.block_on(connect::check(&config)) } else { Ok(()) };
+    }
+    let log = logging::init(&config.log_level, config.log_format);
+    let log = log.map_err(|error| Failure::new(exit::SOFTWARE, "starting the log", &error))?;
+    let outcome = runtime.block_on(serve(config, log));
+    let outcome = outcome.map_err(|error| Failure::new(error.exit_code(), "ingest-agent", &error))?;
+    for (sink, events) in outcome.left.iter().filter(|(_, events)| **events > 0) {
+        tracing::info!(sink, events, "left in the channel for the next start");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn load(cli: &Cli) -> Result<Config, Failure> {
+    let config = match &cli.config {
+        Some(file) => {
+            let text = fs::read_to_string(file);
+            let text = text.map_err(|error| {
+                Failure::new(exit::CONFIG, &format!("reading the configuration {}", file.display()), &error)
+            })?;
+            Config::parse(&file.display().to_string(), &text, &cli.flags, &|name| std::env::var(name).ok())
+        }
+        None if cli.flags.pipeline.bucket.is_some() => Config::from_flags(&cli.flags),
+        None => {
+            let text = "nothing to do: give --config FILE or --bucket NAME (see --help)".to_owned();
+            return Err(Failure { code: exit::CONFIG, text });
+        }
+    };
+    config.map_err(|mistakes: Mistakes| Failure { code: exit::CONFIG, text: mistakes.to_string() })
+}
+
+/// The version, the commit where the build knew it, and the versions of everything that is kept or sent.
+fn version() -> String {
+    let commit = option_env!("SLUICEGATE_COMMIT").map(|commit| format!(" ({commit})")).unwrap_or_default();
+    format!(
+        "{}{commit}\nconfiguration {}, object metadata {}",
+        env!("CARGO_PKG_VERSION"),
+        crate::config::CONFIG_VERSION,
+        contract::ObjectMetadata::VERSION,
+    )
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The error with everything that caused it, in one line.
+    fn new(code: u8, doing: &str, error: &dyn std::error::Error) -> Self {
+        let mut text = format!("{doing}: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self { code, text }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

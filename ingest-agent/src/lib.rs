@@ -17,7 +17,10 @@ pub mod admin;
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod error;
+pub mod flush;
 pub mod logging;
+pub mod signals;
 pub mod telemetry;
 
 pub use config::Config;

@@ -1,3 +1,7 @@
-//! The `ingest-agent` program.
+//! The `ingest-agent` program: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ingest_agent::cli::main()
+}

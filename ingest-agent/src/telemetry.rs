@@ -13,12 +13,15 @@
 mod collector;
 mod table;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::channel::ChannelHandle;
+
+pub use collector::CONTENT_TYPE;
+pub use table::ReaderSnapshot;
 
 /// What one source counts. A source raises these once a request or batch, never once an event.
 #[derive(Debug, Default)]
@@ -86,24 +89,96 @@ pub struct Totals {
     pub damaged: u64,
 }
 
-/// Everything there is to measure in one agent; cheap to clone.
-#[derive(Clone, Default)]
+/// Everything there is to measure in one agent; clones share it.
+#[derive(Debug, Clone, Default)]
 pub struct Telemetry {
-    pub(crate) parts: Arc<Parts>,
+    parts: Arc<Mutex<Parts>>,
 }
 
-#[derive(Default)]
-pub(crate) struct Parts {
-    pub(crate) sources: Mutex<Vec<(String, Arc<SourceMetrics>)>>,
-    pub(crate) channels: Mutex<Vec<ChannelHandle>>,
-    pub(crate) sinks: Mutex<Vec<SinkPart>>,
+#[derive(Debug, Default)]
+struct Parts {
+    sources: Vec<(String, Arc<SourceMetrics>)>,
+    channels: Vec<ChannelHandle>,
+    sinks: Vec<SinkPart>,
 }
 
-#[derive(Clone)]
-pub(crate) struct SinkPart {
-    pub(crate) name: String,
-    pub(crate) channel: ChannelHandle,
-    pub(crate) metrics: Arc<SinkMetrics>,
+/// One sink with the channel that it reads.
+#[derive(Debug, Clone)]
+pub struct SinkPart {
+    name: String,
+    channel: ChannelHandle,
+    metrics: Arc<SinkMetrics>,
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Adds a source, and returns what it shall count with.
+    pub fn add_source(&self, name: &str) -> Arc<SourceMetrics> {
+        let metrics = Arc::<SourceMetrics>::default();
+        self.lock().sources.push((name.to_owned(), Arc::clone(&metrics)));
+        metrics
+    }
+
+    /// Adds a channel.
+    pub fn add_channel(&self, channel: &ChannelHandle) {
+        self.lock().channels.push(channel.clone());
+    }
+
+    /// Adds a sink that reads `channel`, and returns what it shall count with.
+    pub fn add_sink(&self, name: &str, channel: &ChannelHandle) -> Arc<SinkMetrics> {
+        let metrics = Arc::<SinkMetrics>::default();
+        let part =
+            SinkPart { name: name.to_owned(), channel: channel.clone(), metrics: Arc::clone(&metrics) };
+        self.lock().sinks.push(part);
+        metrics
+    }
+
+    /// The sources with their names.
+    pub fn sources(&self) -> Vec<(String, Arc<SourceMetrics>)> {
+        self.lock().sources.clone()
+    }
+
+    /// The channels.
+    pub fn channels(&self) -> Vec<ChannelHandle> {
+        self.lock().channels.clone()
+    }
+
+    /// The sinks.
+    pub fn sinks(&self) -> Vec<SinkPart> {
+        self.lock().sinks.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl SinkPart ===
+
+impl SinkPart {
+    /// The sink's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where this reader's positions are at this moment; they add up (I9).
+    pub fn snapshot(&self) -> ReaderSnapshot {
+        // The totals first: a sink settles only what is synced, so the synced end read after them covers them.
+        let totals = self.metrics.totals();
+        let accepted = self.channel.synced_end().saturating_sub(totals.origin);
+        ReaderSnapshot {
+            accepted,
+            in_channel: accepted.saturating_sub(totals.settled),
+            shipped: totals.shipped,
+            dead_lettered: totals.dead_lettered,
+            damaged: totals.damaged,
+        }
+    }
+
+    fn labels(&self) -> Vec<(&'static str, String)> {
+        vec![("channel", self.channel.name().to_owned()), ("sink", self.name.clone())]
+    }
 }
 
 // === impl SinkMetrics ===

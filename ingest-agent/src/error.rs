@@ -1,0 +1,174 @@
+//! Why an agent did not start, or stopped, and the exit code of each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use contract::exit;
+use durable_channel::{ChannelFailure, CloseError, OpenError};
+
+use crate::sink::SinkError;
+use crate::source::BindError;
+
+/// Why an agent could not start. Nothing was accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A source's address could not be taken.
+    #[error("starting the source {name}")]
+    Bind {
+        /// The source.
+        name: String,
+        /// The address, and why.
+        #[source]
+        error: BindError,
+    },
+    /// The admin address could not be taken.
+    #[error("taking the admin address {address}")]
+    Admin {
+        /// The address as configured.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A channel could not be opened.
+    #[error("opening the channel {name}")]
+    Channel {
+        /// The channel.
+        name: String,
+        /// Why.
+        #[source]
+        error: OpenError,
+    },
+    /// The channel holds events for a reader that no sink is any more: they would be kept for ever, or lost.
+    #[error(
+        "the channel {channel} keeps events for the reader {reader}, but no sink is called so any more; \
+         name it again, or give its events up with: ingest-agent channel retire {reader} --dir {dir}"
+    )]
+    Unclaimed {
+        /// The channel.
+        channel: String,
+        /// The registered reader.
+        reader: String,
+        /// The channel's directory.
+        dir: String,
+    },
+    /// A sink's reader could not be opened.
+    #[error("opening the reader of the sink {name}")]
+    Reader {
+        /// The sink.
+        name: String,
+        /// Why.
+        #[source]
+        error: OpenError,
+    },
+    /// The ready file could not be written.
+    #[error("writing the ready file {}", path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A sink's thread could not be started.
+    #[error("starting the thread of the sink {name}")]
+    Thread {
+        /// The sink.
+        name: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Why an agent stopped that was not asked to, or could not stop in order.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A channel could not sync. Nothing after that was acknowledged; the next start recovers.
+    #[error("the channel {name} failed and takes nothing more until the next start")]
+    Poisoned {
+        /// The channel.
+        name: String,
+        /// What failed first.
+        #[source]
+        failure: Arc<ChannelFailure>,
+    },
+    /// A sink met what an operator must decide.
+    #[error("the sink {name} stopped")]
+    Sink {
+        /// The sink.
+        name: String,
+        /// Why.
+        #[source]
+        error: SinkError,
+    },
+    /// A channel could not be closed in order. What was acknowledged is durable.
+    #[error("closing the channel {name}")]
+    Close {
+        /// The channel.
+        name: String,
+        /// Why.
+        #[source]
+        error: CloseError,
+    },
+    /// The process could not take its signals over.
+    #[error("listening for signals")]
+    Signals(#[source] io::Error),
+    /// The admin server failed.
+    #[error("serving the admin address")]
+    Admin(#[source] io::Error),
+    /// A part ended that never should.
+    #[error("{part} ended by itself")]
+    Ended {
+        /// Which.
+        part: String,
+    },
+}
+
+pub(crate) fn open_code(error: &OpenError) -> u8 {
+    match error {
+        OpenError::Locked { .. } => exit::UNAVAILABLE,
+        OpenError::Options(_) | OpenError::Name(_) => exit::CONFIG,
+        OpenError::Io { .. } | OpenError::NotOpen => exit::IO,
+        OpenError::Damaged { .. } | OpenError::Version { .. } => exit::DATA,
+        OpenError::ReaderOpen(_) => exit::SOFTWARE,
+    }
+}
+
+// === impl StartError ===
+
+impl StartError {
+    /// The exit code that tells a supervisor what kind of help is needed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bind { .. } | Self::Admin { .. } | Self::Thread { .. } => exit::UNAVAILABLE,
+            Self::Unclaimed { .. } => exit::DATA,
+            Self::ReadyFile { .. } => exit::IO,
+            Self::Channel { error, .. } | Self::Reader { error, .. } => open_code(error),
+        }
+    }
+}
+
+// === impl AgentError ===
+
+impl AgentError {
+    /// The exit code that tells a supervisor what kind of help is needed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(error) => error.exit_code(),
+            Self::Poisoned { .. }
+            | Self::Close { .. }
+            | Self::Sink { error: SinkError::Read(_) | SinkError::Release(_), .. } => exit::IO,
+            Self::Sink { error: SinkError::S3(_), .. } => exit::UNAVAILABLE,
+            Self::Sink { error: SinkError::Panicked, .. }
+            | Self::Signals(_)
+            | Self::Admin(_)
+            | Self::Ended { .. } => exit::SOFTWARE,
+        }
+    }
+}
