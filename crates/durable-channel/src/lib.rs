@@ -19,4 +19,4 @@ pub use error::{
 pub use journal::Journal;
 pub use memory::MemoryChannel;
 pub use options::Options;
-pub use reader::{Item, Reader};
+pub use reader::{Cursor, Item, Reader};

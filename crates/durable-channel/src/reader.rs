@@ -10,6 +10,11 @@ pub struct Reader {
     name: String,
 }
 
+/// A further place of reading in the same channel: same items, same limits, no say in what is released.
+///
+/// Its owner reads only positions that its reader has not released, so nothing that it needs is deleted.
+pub struct Cursor {}
+
 /// What a channel holds at a position.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
@@ -59,12 +64,26 @@ impl Reader {
         unimplemented!()
     }
 
+    /// A place of its own to read from: for an owner that reads ahead while it reads older positions again.
+    pub fn cursor(&self) -> Cursor {
+        unimplemented!()
+    }
+
     /// Every position below `below` is done: the channel may delete what all readers are done with (I6).
     ///
     /// Recorded at once, but synced only before something is deleted: after a crash a lower value may come back,
     /// never one below what is still held. A value below an earlier one changes nothing.
     /// Waits for the disk when it frees a segment.
     pub fn release(&self, _below: u64) -> io::Result<()> {
+        unimplemented!()
+    }
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    /// As [`Reader::read`].
+    pub fn read(&mut self, _from: u64) -> Result<Option<Item<'_>>, ReadError> {
         unimplemented!()
     }
 }
