@@ -19,6 +19,10 @@
 //! file. Decoding borrows. The frame around the payload has a checksum, so a [`DecodeError`] means a bug or a
 //! newer version, not a bad disk.
 
+mod draft;
+
+pub use draft::Draft;
+
 /// One event, borrowed from a batch's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventRef<'a> {

@@ -1,6 +1,56 @@
-//! Events by HTTP.
+//! Events by HTTP/1.1.
+//!
+//! | request                        | body                                   | becomes                                            |
+//! |--------------------------------|----------------------------------------|----------------------------------------------------|
+//! | `POST /v1/events`              | `application/json`, `...+json`         | an array: an event an element; else one event       |
+//! |                                | `application/x-ndjson`, `.../jsonl`, ..| an event a line; blank lines are skipped           |
+//! |                                | `text/plain`                           | an event a line, empty lines too                   |
+//! |                                | any other type, or none                | one event of the raw bytes                         |
+//! | `POST` to any path not in `/v1/` | Flume's `[{"headers":{..},"body":".."}]` | an event an element, as Flume's `JSONHandler`   |
+//!
+//! The bytes of an event are kept as they were sent: a line without its newline (a carriage return stays), an element or
+//! value without the white space around it. Events of `/v1/events` have no headers. JSON is checked as a whole, lines of
+//! NDJSON only with [`validate_ndjson`](HttpConfig::validate_ndjson).
+//!
+//! Either way a body may come with `Content-Encoding: gzip` or `zstd`. A request is stored whole or not at all, and
+//! answered `200` only once it is synced (I1): with `{"accepted":N}`, or with an empty body as Flume does. Any
+//! other answer is JSON with the reason in `error`, and says that nothing was stored:
+//!
+//! | status | when                                                                                              |
+//! |--------|---------------------------------------------------------------------------------------------------|
+//! | 400    | the body is not what its type says: with the element or line, and the byte                        |
+//! | 403    | `TRACE` and `OPTIONS`, as Flume                                                                    |
+//! | 404    | a path in `/v1/` that does not exist                                                                |
+//! | 405    | any method but `POST`                                                                               |
+//! | 408    | the request did not arrive within [`request_timeout`](HttpConfig::request_timeout)                 |
+//! | 411    | neither `Content-Length` nor `Transfer-Encoding: chunked`                                          |
+//! | 413    | a limit is exceeded, as sent or decompressed: with the limit                                       |
+//! | 415    | a charset or content encoding that is not supported: with those that are                         |
+//! | 431    | the head is larger than [`max_head_bytes`](HttpConfig::max_head_bytes)                              |
+//! | 503    | the channel or the memory before it is full: with `Retry-After`                                    |
+//!
+//! There is no authentication: whoever reaches the address can send events.
+
+mod answer;
+mod body;
+mod inflate;
+mod request;
+
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use self::request::Handler;
+use super::SourceContext;
+use super::intake::Intake;
+use super::listen;
 
 /// Settings of an HTTP source.
 #[derive(Debug, Clone)]
@@ -23,4 +73,48 @@ pub struct HttpConfig {
     pub normalise_to_utf8: bool,
     /// Whether each line of NDJSON must be JSON.
     pub validate_ndjson: bool,
+}
+
+/// The most that is read from a connection at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// Serves the source until its shutdown; requests that are under way then are answered.
+pub(super) async fn run(config: HttpConfig, listener: TcpListener, context: SourceContext) {
+    let SourceContext { channels, metrics, shutdown, .. } = context;
+    let max_connections = config.max_connections;
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.request_timeout)
+        .max_header_size(config.max_head_bytes)
+        .max_buf_size(READ_BYTES.max(config.max_head_bytes))
+        .half_close(true);
+    let intake = Intake::new(channels, Arc::clone(&metrics));
+    let handler = Arc::new(Handler::new(config, intake, Arc::clone(&metrics)));
+    let token = shutdown.clone();
+    let serve = |stream| serve_connection(stream, protocol.clone(), Arc::clone(&handler), token.clone());
+    listen::serve_each(listener, max_connections, metrics, shutdown, serve).await;
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    protocol: http1::Builder,
+    handler: Arc<Handler>,
+    shutdown: CancellationToken,
+) {
+    let service = service_fn(move |request| {
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, std::convert::Infallible>(handler.answer(request).await) }
+    });
+    let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(error = &error as &dyn std::error::Error, "an HTTP connection broke");
+    }
 }

@@ -1,0 +1,117 @@
+//! Any JSON: one event a value, or one event an element of an array, its bytes kept as they came.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{BadInput, Place};
+use crate::event::Draft;
+
+/// Decodes a whole body.
+pub(super) fn decode(body: &[u8], draft: &mut Draft) -> Result<(), BadInput> {
+    let value = body.trim_ascii();
+    match value.first() {
+        None => Err(BadInput::whole("the body is empty")),
+        Some(b'[') => elements(text(body)?, |raw| {
+            draft.push_body(raw.as_bytes());
+            Ok(())
+        }),
+        Some(_) => {
+            text(body)?;
+            validate(body)?;
+            draft.push_body(value);
+            Ok(())
+        }
+    }
+}
+
+/// Whether `value` is exactly one JSON value; bytes are counted from its beginning.
+pub(super) fn validate(value: &[u8]) -> Result<(), BadInput> {
+    let value = str::from_utf8(value).map_err(|error| BadInput::at(error.valid_up_to(), "not UTF-8"))?;
+    match serde_json::from_str::<IgnoredAny>(value) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(syntax(value, &error)),
+    }
+}
+
+fn text(body: &[u8]) -> Result<&str, BadInput> {
+    str::from_utf8(body).map_err(|error| not_text(body, error.valid_up_to()))
+}
+
+/// The mistake of a body that stops being UTF-8 at `byte`; names the element if the body is an array.
+pub(super) fn not_text(body: &[u8], byte: usize) -> BadInput {
+    let before = str::from_utf8(&body[..byte]).unwrap_or_default();
+    let place = match elements(before, |_| Ok(())) {
+        Err(BadInput { place, .. }) => place,
+        Ok(()) => Place::Body,
+    };
+    BadInput { place, byte: Some(byte as u64), problem: "not UTF-8".to_owned() }
+}
+
+/// Gives the text of each element of the array that `text` must be.
+///
+/// What `each` finds wrong counts its bytes from the beginning of its element; it is passed on with the element's number
+/// and place.
+pub(super) fn elements(
+    text: &str,
+    each: impl FnMut(&str) -> Result<(), BadInput>,
+) -> Result<(), BadInput> {
+    let mut walk = Walk { text, index: 0, bad: None, each };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let walked = json.deserialize_seq(&mut walk);
+    let (index, bad) = (walk.index, walk.bad);
+    match (walked, bad) {
+        (_, Some(bad)) => Err(bad),
+        (Err(error), None) => {
+            let BadInput { byte, problem, .. } = syntax(text, &error);
+            let inside = text.trim_ascii_start().starts_with('[');
+            let place = if inside { Place::Element(index) } else { Place::Body };
+            Err(BadInput { place, byte, problem })
+        }
+        (Ok(()), None) => json.end().map_err(|error| syntax(text, &error)),
+    }
+}
+
+/// What the parser says, with its line and column turned into a byte.
+pub(super) fn syntax(text: &str, error: &serde_json::Error) -> BadInput {
+    let byte = if error.is_eof() {
+        text.len()
+    } else {
+        let newlines = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+        let start = std::iter::once(0).chain(newlines).nth(error.line().saturating_sub(1)).unwrap_or(0);
+        (start + error.column().saturating_sub(1)).min(text.len())
+    };
+    let said = error.to_string();
+    let problem = said.rsplit_once(" at line ").map_or(said.as_str(), |(problem, _)| problem);
+    BadInput::at(byte, problem)
+}
+
+struct Walk<'t, F> {
+    text: &'t str,
+    index: u64,
+    bad: Option<BadInput>,
+    each: F,
+}
+
+impl<'de, F: FnMut(&str) -> Result<(), BadInput>> Visitor<'de> for &mut Walk<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(element) = elements.next_element::<&'de RawValue>()? {
+            let element = element.get();
+            if let Err(bad) = (self.each)(element) {
+                let start = element.as_ptr().addr() - self.text.as_ptr().addr();
+                self.bad = Some(bad.within(Place::Element(self.index), start as u64));
+                return Err(A::Error::custom("an element was refused"));
+            }
+            self.index += 1;
+        }
+        Ok(())
+    }
+}
