@@ -29,5 +29,5 @@ pub use error::{ConnectError, ErrorKind, Operation, StoreError};
 pub use faulty::{Fault, FaultPlan, FaultyStore};
 pub use memory::MemoryStore;
 pub use probe::{Finding, Probe, Step, probe};
-pub use s3::{Credentials, S3Options, S3Store};
+pub use s3::{Credentials, MultipartChecksum, S3Options, S3Store};
 pub use store::{BlobStore, Listed, Object, ObjectInfo, Page, Part, PutOptions, Stored, Upload, UploadId};

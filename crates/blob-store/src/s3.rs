@@ -10,7 +10,7 @@ mod connect;
 mod options;
 mod payload;
 
-pub use options::{Credentials, S3Options};
+pub use options::{Credentials, MultipartChecksum, S3Options};
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -49,6 +49,10 @@ impl S3Store {
     #[must_use]
     pub fn for_bucket(&self, bucket: &str) -> Self {
         Self { connection: Arc::clone(&self.connection), bucket: bucket.into() }
+    }
+
+    fn full_object(&self) -> bool {
+        self.connection.options.multipart_checksum == MultipartChecksum::FullObject
     }
 
     fn call<'a>(&'a self, operation: Operation, subject: &'a str) -> Call<'a> {
@@ -98,7 +102,7 @@ impl BlobStore for S3Store {
             .set_content_encoding(put.content_encoding.clone())
             .set_metadata(metadata(put))
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
-            .checksum_type(ChecksumType::FullObject);
+            .set_checksum_type(self.full_object().then_some(ChecksumType::FullObject));
         let call = self.call(Operation::CreateUpload, key);
         let output = call.answer(request.send()).await?;
         output.upload_id.map(UploadId).ok_or_else(|| no_result(Operation::CreateUpload, key, "upload id"))
@@ -149,8 +153,8 @@ impl BlobStore for S3Store {
             .bucket(&*self.bucket)
             .key(key)
             .upload_id(&upload.0)
-            .checksum_crc32_c(checksum::to_header(put.crc32c))
-            .checksum_type(ChecksumType::FullObject)
+            .set_checksum_crc32_c(self.full_object().then(|| checksum::to_header(put.crc32c)))
+            .set_checksum_type(self.full_object().then_some(ChecksumType::FullObject))
             .set_if_none_match(if_none_match(put))
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build());
         let call = self.call(Operation::CompleteUpload, key).waiting_long();
@@ -206,12 +210,14 @@ impl BlobStore for S3Store {
             .set_version_id(version_id.map(Into::into))
             .checksum_mode(ChecksumMode::Enabled);
         let output = self.call(Operation::Head, key).answer(request.send()).await?;
+        let composite = output.checksum_type == Some(ChecksumType::Composite);
+        let crc32c = output.checksum_crc32_c.filter(|_| !composite);
         Ok(ObjectInfo {
             length: unsigned(output.content_length),
             etag: etag(output.e_tag),
             version_id: version(output.version_id),
             metadata: output.metadata.unwrap_or_default(),
-            crc32c: output.checksum_crc32_c.as_deref().and_then(checksum::from_header),
+            crc32c: crc32c.as_deref().and_then(checksum::from_header),
             content_type: output.content_type,
             content_encoding: output.content_encoding,
             last_modified: output.last_modified.and_then(time),
@@ -232,8 +238,9 @@ impl BlobStore for S3Store {
             .bucket(&*self.bucket)
             .key(key)
             .set_version_id(version_id.map(Into::into))
-            .set_range(wanted)
-            .checksum_mode(ChecksumMode::Enabled);
+            // Without checksum mode: the SDK would compute one of its own over every byte, and the
+            // caller has one to compare with in the metadata.
+            .set_range(wanted);
         let call = self.call(Operation::Get, key);
         let output = call.answer(request.send()).await?;
         let coming = unsigned(output.content_length);
@@ -242,7 +249,7 @@ impl BlobStore for S3Store {
             etag: etag(output.e_tag),
             version_id: version(output.version_id),
             metadata: output.metadata.unwrap_or_default(),
-            crc32c: output.checksum_crc32_c.as_deref().and_then(checksum::from_header),
+            crc32c: None,
             content_type: output.content_type,
             content_encoding: output.content_encoding,
             last_modified: output.last_modified.and_then(time),

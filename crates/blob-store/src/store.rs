@@ -153,7 +153,8 @@ pub struct ObjectInfo {
     pub version_id: Option<String>,
     /// User metadata, names in lower case and without `x-amz-meta-`.
     pub metadata: HashMap<String, String>,
-    /// CRC32C of the whole object, where the store keeps it. `None` says nothing about the bytes.
+    /// CRC32C of the whole object, from a head of a store that keeps it. `None` says nothing about
+    /// the bytes.
     pub crc32c: Option<u32>,
     /// `Content-Type`.
     pub content_type: Option<String>,

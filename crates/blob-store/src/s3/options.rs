@@ -22,6 +22,8 @@ pub struct S3Options {
     /// body of one request in memory). Off, the checksum header covers the bytes, and over
     /// `https` the connection covers the header.
     pub payload_signing: bool,
+    /// What vouches for the bytes of a multipart upload.
+    pub multipart_checksum: MultipartChecksum,
     /// PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The longest wait for a connection.
@@ -35,6 +37,17 @@ pub struct S3Options {
     pub complete_timeout: Duration,
     /// The slowest transfer that is still waited for; see `operation_timeout`.
     pub min_bytes_per_second: u64,
+}
+
+/// What vouches for the bytes of a multipart upload, and what a head of the object tells of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MultipartChecksum {
+    /// The CRC32C of the whole object, checked when the upload is completed and kept with it.
+    #[default]
+    FullObject,
+    /// Only the parts' checksums, each checked as it arrives: for servers that know no other.
+    /// A head of the object then gives no checksum; the one in our metadata remains.
+    Composite,
 }
 
 /// Where credentials come from. Whatever expires is renewed before it does.
@@ -75,6 +88,7 @@ impl S3Options {
             path_style: false,
             credentials: Credentials::Default,
             payload_signing: false,
+            multipart_checksum: MultipartChecksum::FullObject,
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
