@@ -221,11 +221,6 @@ impl<'a> Section<'a> {
         self.mistake(origin, name, text.into());
     }
 
-    /// Whether the user has set `name`.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.table.entries.contains_key(name)
-    }
-
     fn mistake(&self, origin: &Origin, name: &str, text: String) {
         self.reading.mistake(origin, format!("{}: {text}", self.full(name)));
     }
