@@ -131,3 +131,35 @@ async fn next_slice(stream: &mut ByteStream) -> Option<io::Result<Bytes>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn collect(len: u64, slices: &[&'static str]) -> io::Result<Bytes> {
+        let slices: Vec<_> = slices.iter().map(|slice| Ok(Bytes::from_static(slice.as_bytes()))).collect();
+        Body::from_stream(len, stream::iter(slices)).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_body_is_exactly_as_long_as_promised_or_an_error() {
+        assert_eq!(collect(5, &["he", "", "llo", ""]).await.unwrap(), "hello");
+        assert_eq!(collect(0, &[]).await.unwrap(), "");
+        for (len, slices, kind) in [
+            (6, &["he", "llo"][..], io::ErrorKind::UnexpectedEof),
+            (4, &["he", "llo"], io::ErrorKind::InvalidData),
+            (5, &["he", "llo", "!"], io::ErrorKind::InvalidData),
+            (0, &["!"], io::ErrorKind::InvalidData),
+        ] {
+            assert_eq!(collect(len, slices).await.unwrap_err().kind(), kind, "{len} {slices:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_last_slice_is_handed_on_before_the_end_is_seen() {
+        let slices = stream::iter([Ok(Bytes::from_static(b"ab")), Err(io::Error::other("late"))]);
+        let mut body = Body::from_stream(2, slices).into_stream();
+        assert!(body.next().await.unwrap().is_err());
+        assert!(body.next().await.is_none());
+    }
+}

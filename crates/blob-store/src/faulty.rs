@@ -273,3 +273,6 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
         self.make(Operation::List, prefix, self.inner.list(prefix, start_after, max)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ impl<'a> Call<'a> {
     {
         let request = Box::pin(request);
         async move {
-            let result = match self.watch(request).await {
+            let result = match watch(request, &self.progress, self.still, self.whole).await {
                 Err(late) => Err(self.error(ErrorKind::Timeout, late)),
                 Ok(Ok(output)) => Ok(output),
                 Ok(Err(error)) => Err(match self.progress.failure() {
@@ -112,23 +112,6 @@ impl<'a> Call<'a> {
         Box::pin(exactly(len, Box::pin(slices)))
     }
 
-    async fn watch<T>(&self, mut request: impl Future<Output = T> + Unpin) -> Result<T, String> {
-        let mut limit = pin!(tokio::time::sleep(self.whole));
-        loop {
-            let taken = self.progress.taken();
-            tokio::select! {
-                biased;
-                output = &mut request => return Ok(output),
-                () = &mut limit => return Err(format!("no answer within {:?}", self.whole)),
-                () = tokio::time::sleep(self.still) => {
-                    if self.progress.taken() == taken {
-                        return Err(format!("nothing moved for {:?}", self.still));
-                    }
-                }
-            }
-        }
-    }
-
     fn unreadable(&self, cause: io::Error) -> StoreError {
         self.error(ErrorKind::Body, format_args!("reading our own bytes: {cause}")).caused_by(cause)
     }
@@ -137,3 +120,29 @@ impl<'a> Call<'a> {
         StoreError::new(self.operation, self.subject, kind, message.to_string())
     }
 }
+
+/// Waits for `request`: at most `whole`, and at most about `still` without progress.
+async fn watch<T>(
+    mut request: impl Future<Output = T> + Unpin,
+    progress: &Progress,
+    still: Duration,
+    whole: Duration,
+) -> Result<T, String> {
+    let mut limit = pin!(tokio::time::sleep(whole));
+    loop {
+        let taken = progress.taken();
+        tokio::select! {
+            biased;
+            output = &mut request => return Ok(output),
+            () = &mut limit => return Err(format!("no answer within {whole:?}")),
+            () = tokio::time::sleep(still) => {
+                if progress.taken() == taken {
+                    return Err(format!("nothing moved for {still:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,11 @@ impl Progress {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Notes that the connection has taken `bytes` more.
+    pub(super) fn take(&self, bytes: u64) {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Why our bytes ended early, if they did. Asked once.
     pub(super) fn failure(&self) -> Option<io::Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -74,7 +79,7 @@ impl http_body::Body for Payload {
         }
         let slice = this.slice.split_to(this.slice.len().min(SLICE));
         this.left = this.left.saturating_sub(slice.len() as u64);
-        this.progress.taken.fetch_add(slice.len() as u64, Ordering::Relaxed);
+        this.progress.take(slice.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 
