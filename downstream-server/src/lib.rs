@@ -27,6 +27,8 @@ mod notices;
 mod read;
 mod run;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 mod web;
 mod workers;
 

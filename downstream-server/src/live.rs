@@ -40,7 +40,14 @@ pub(crate) struct Line {
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     /// A second has passed.
-    Tick(Totals, Rate),
+    Tick {
+        /// The inbox's totals.
+        totals: Totals,
+        /// What the second brought.
+        rate: Rate,
+        /// When the oldest object that is neither done nor dead was told of.
+        oldest_owed_ms: Option<i64>,
+    },
     /// The last lines are others now.
     Lines(Arc<Vec<Line>>),
 }
@@ -67,7 +74,7 @@ impl Live {
     }
 
     /// Ends a second: what was added to the totals since the last call is its rate.
-    pub(crate) fn tick(&self, totals: Totals) {
+    pub(crate) fn tick(&self, totals: Totals, oldest_owed_ms: Option<i64>) {
         let mut state = self.state();
         let rate = Rate {
             events: totals.events.saturating_sub(state.last.events),
@@ -79,7 +86,7 @@ impl Live {
         }
         state.rates.push_back(rate);
         // Nobody watching is no error.
-        let _ = self.messages.send(Message::Tick(totals, rate));
+        let _ = self.messages.send(Message::Tick { totals, rate, oldest_owed_ms });
     }
 
     /// Notes the last lines of an object that became done.

@@ -144,7 +144,10 @@ impl Watch {
                 Err(RecvError::Closed) => None,
             },
             message = self.messages.recv() => match message {
-                Ok(Message::Tick(totals, rate)) => Some(event("tick", &json!({ "totals": totals, "rate": rate }))),
+                Ok(Message::Tick { totals, rate, oldest_owed_ms }) => {
+                    let tick = json!({ "totals": totals, "rate": rate, "oldest_owed_ms": oldest_owed_ms });
+                    Some(event("tick", &tick))
+                }
                 Ok(Message::Lines(lines)) => Some(event("lines", &*lines)),
                 Err(RecvError::Lagged(_)) => Some(event("resync", &())),
                 Err(RecvError::Closed) => None,
@@ -156,3 +159,6 @@ impl Watch {
 fn event(name: &str, data: &impl Serialize) -> Event {
     Event::default().event(name).json_data(data).expect("numbers and strings always serialize")
 }
+
+#[cfg(test)]
+mod tests;

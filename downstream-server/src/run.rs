@@ -220,7 +220,10 @@ async fn tick(live: Arc<Live>, inbox: Arc<Inbox>) {
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         second.tick().await;
-        live.tick(inbox.totals());
+        let totals = inbox.totals();
+        let waiting = totals.owed + totals.fetching > 0;
+        let oldest = if waiting { inbox.oldest_owed_ms().await.unwrap_or_default() } else { None };
+        live.tick(totals, oldest);
     }
 }
 

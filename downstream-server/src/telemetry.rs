@@ -90,10 +90,10 @@ impl Metrics {
         metrics.register("sluicegate_server_inbox_group_jobs", metrics.inbox_group_jobs.clone());
         metrics.register("sluicegate_server_streams", metrics.streams.clone());
         for answer in ["accepted", "repeated", "refused", "deferred"] {
-            metrics.notices.get_or_create(&[("answer", answer)]);
+            metrics.notices.get_or_create_owned(&[("answer", answer)]);
         }
         for outcome in ["done", "repeat", "retry", "missing", "dead"] {
-            metrics.attempts.get_or_create(&[("outcome", outcome)]);
+            metrics.attempts.get_or_create_owned(&[("outcome", outcome)]);
         }
         metrics
     }

@@ -1,1 +1,120 @@
+use super::*;
 
+fn start(args: &[&str], variables: &[(&str, &str)]) -> Result<Start, ConfigError> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Start::from_args(std::iter::once(&"downstream-server").chain(args), variable)
+}
+
+fn run(args: &[&str], variables: &[(&str, &str)]) -> Config {
+    match start(args, variables) {
+        Ok(Start::Run(config)) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("server.toml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn a_bucket_alone_is_enough_and_all_else_is_safe_by_default() {
+    let config = run(&["--notices-buckets", "logs"], &[]);
+    assert!(config.listen.ip().is_loopback());
+    assert_eq!(config.read_from, ReadFrom::Loopback);
+    assert_eq!(config.notices.clock_tolerance, Duration::from_mins(5));
+    assert_eq!(config.handler, HandlerConfig::Log);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_the_environment_over_the_file() {
+    let (_dir, path) = file(
+        "dir = \"/file\"\nshutdown_timeout = \"1s\"\nmax_streams = 3\n[notices]\nbuckets = [\"a\", \"b\"]\n[s3]\npath_style = true\n",
+    );
+    let config = run(
+        &["--config", &path, "--dir", "/flag"],
+        &[("SLUICEGATE_SERVER_DIR", "/variable"), ("SLUICEGATE_SERVER_SHUTDOWN_TIMEOUT", "2s")],
+    );
+    assert_eq!(config.dir, PathBuf::from("/flag"));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(2));
+    assert_eq!(config.max_streams, 3);
+    assert_eq!(config.notices.buckets, ["a", "b"]);
+    assert!(config.s3.path_style);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_where_it_was_written() {
+    let (_dir, path) = file(
+        "listne = \"127.0.0.1:1\"\n[fetch]\nconcurrency = 0\nread_timeout = \"soon\"\n[s3]\nendpoint = \"localhost:9000\"\n",
+    );
+    let error = start(
+        &["--config", &path, "--handler-kind", "ndjson", "--retry-attempts", "none"],
+        &[("SLUICEGATE_SERVER_LISTEN", "here")],
+    )
+    .unwrap_err();
+    let expected = [
+        format!("{path}:1: there is no setting `listne`; did you mean `listen`?"),
+        "SLUICEGATE_SERVER_LISTEN: listen: `here` is not an address such as 127.0.0.1:8090 or [::1]:8090"
+            .to_owned(),
+        "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events"
+            .to_owned(),
+        format!("{path}:6: s3.endpoint: `localhost:9000` does not begin with http:// or https://"),
+        format!("{path}:3: fetch.concurrency: `0` is not a number between 1 and 256"),
+        format!("{path}:4: fetch.read_timeout: `soon` is not a duration such as 250ms, 30s, 5m or 2h"),
+        "--retry-attempts: retry.attempts: `none` is not a number between 1 and 1000000".to_owned(),
+        "handler.path: the ndjson handler needs the file it appends to".to_owned(),
+    ];
+    assert_eq!(error.0, expected);
+}
+
+#[test]
+fn unsigned_notices_on_an_open_address_are_a_mistake() {
+    let args = ["--notices-buckets", "logs", "--listen", "0.0.0.0:8090"];
+    let error = start(&args, &[]).unwrap_err().to_string();
+    assert!(error.contains("unsigned notices are taken on loopback only"), "{error}");
+    let config = run(
+        &args,
+        &[("SLUICEGATE_SERVER_NOTICES_SECRETS", "a secret of some length, another secret of some length")],
+    );
+    assert_eq!(config.notices.secrets.len(), 2);
+}
+
+#[test]
+fn secrets_are_read_from_a_file_and_never_printed() {
+    let (_dir, path) = file("a secret of some length\n\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
+    let args = ["--notices-buckets", "logs", "--notices-secret-file", &path];
+    let variables = [("SLUICEGATE_SERVER_NOTICES_SECRETS", "another secret of some length")];
+    let config = run(&args, &variables);
+    assert_eq!(config.notices.secrets.len(), 3);
+    let Ok(Start::Print(printed)) = start(&[&args[..], &["--print-config"]].concat(), &variables) else {
+        panic!("nothing was printed");
+    };
+    assert!(
+        printed.contains("notices.secrets = \"(secret)\" # SLUICEGATE_SERVER_NOTICES_SECRETS"),
+        "{printed}"
+    );
+    assert!(!printed.contains("another secret") && !format!("{config:?}").contains("some length"));
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_a_mistake_with_its_line() {
+    let (_dir, path) = file("listen = \"127.0.0.1:1\"\n[notices\n");
+    let error = start(&["--config", &path], &[]).unwrap_err();
+    assert!(error.0[0].starts_with(&format!("{path}:2: ")), "{error}");
+}
+
+#[test]
+fn help_names_every_flag_and_an_unknown_flag_is_refused() {
+    let Ok(Start::Print(help)) = start(&["--help"], &[]) else { panic!("no help") };
+    for key in KEYS {
+        assert_eq!(help.contains(&format!("--{} ", key.flag())), !key.secret, "{}", key.name);
+    }
+    let error = start(&["--notices-bucket", "logs"], &[]).unwrap_err().to_string();
+    assert!(error.contains("--notices-buckets"), "{error}");
+}

@@ -1,0 +1,236 @@
+use std::pin::pin;
+
+use contract::signature::{Secret, Signer};
+use futures_util::FutureExt as _;
+use http::Request;
+
+use super::*;
+use crate::handler::{Effect, Outcome};
+use crate::inbox::{Claim, Identity, Query, Report};
+use crate::testing::{Site, config, post, text};
+
+const NOTICE: &str = r#"{"bucket":"logs","key":"a/b.txt"}"#;
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn signing_config(flags: &[&str]) -> crate::Config {
+    let mut config = config(flags);
+    config.notices.secrets = vec![SECRET.parse().unwrap()];
+    config
+}
+
+fn signed(secret: &str, id: &str, at_s: i64, body: &str, sent: &str) -> Request<Body> {
+    let secret: Secret = secret.parse().unwrap();
+    let at_s = u64::try_from(at_s).unwrap();
+    let mut request = post(sent.to_owned());
+    let headers = request.headers_mut();
+    headers.insert(HEADER_ID, id.parse().unwrap());
+    headers.insert(HEADER_TIMESTAMP, at_s.to_string().parse().unwrap());
+    headers.insert(HEADER_SIGNATURE, Signer::new(&secret).sign(id, at_s, body.as_bytes()).parse().unwrap());
+    request
+}
+
+fn error(code: &str, message: &str) -> String {
+    json!({ "error": code, "message": message }).to_string()
+}
+
+#[tokio::test]
+async fn a_body_with_just_bucket_and_key_is_enough_and_a_repeat_changes_nothing_but_a_counter_i8() {
+    let site = Site::new(&config(&[]));
+    let id = Notice::new("logs", "a/b.txt").idempotency_id();
+    let answer = |word: &str| json!({ "id": id, "status": word }).to_string();
+    assert_eq!(site.ask(post(NOTICE)).await, (StatusCode::ACCEPTED, answer("accepted")));
+    for _ in 0..3 {
+        assert_eq!(site.ask(post(NOTICE)).await, (StatusCode::ACCEPTED, answer("repeated")));
+    }
+    let rows = site.app.inbox.list(Query { limit: 10, ..Query::default() }).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].repeats, rows[0].attempts), (3, 0));
+    assert_eq!(site.app.inbox.totals().owed, 1);
+}
+
+#[tokio::test]
+async fn unknown_members_are_ignored() {
+    let site = Site::new(&config(&[]));
+    let body = r#"{"bucket":"logs","key":"k","from":{"the":["future"]},"version":1}"#;
+    assert_eq!(site.ask(post(body)).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_wrong_body_is_400_and_names_the_mistake() {
+    let site = Site::new(&config(&[]));
+    for (body, message) in [
+        ("", "the body is not a notice: EOF while parsing a value at line 1 column 0"),
+        ("{\"bucket\":\n}", "the body is not a notice: expected value at line 2 column 1"),
+        (r#"{"key":"k"}"#, "the body is not a notice: missing field `bucket` at line 1 column 11"),
+        (r#"{"bucket":"logs"}"#, "the body is not a notice: missing field `key` at line 1 column 17"),
+        (r#"{"bucket":"logs","key":""}"#, "the notice's \"key\" is empty"),
+        (r#"{"bucket":"logs","key":"k","version":7}"#, "the notice has version 7; this program reads 1 to 1"),
+    ] {
+        let expected = (StatusCode::BAD_REQUEST, error("not_a_notice", message));
+        assert_eq!(site.ask(post(body)).await, expected, "{body}");
+    }
+    assert_eq!(site.app.inbox.totals().owed, 0);
+}
+
+#[tokio::test]
+async fn a_notice_without_a_right_signature_is_401_and_says_why() {
+    let site = Site::new(&signing_config(&[]));
+    let now_s = now_ms() / 1000;
+    let other = "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=";
+    for (request, message) in [
+        (post(NOTICE), "the header webhook-id is missing"),
+        (signed(other, "n1", now_s, NOTICE, NOTICE), "no signature in the header webhook-signature fits"),
+        (
+            signed(SECRET, "n1", now_s, NOTICE, r#"{"bucket":"logs","key":"forged"}"#),
+            "no signature in the header webhook-signature fits",
+        ),
+    ] {
+        let expected = (StatusCode::UNAUTHORIZED, error("signature", message));
+        assert_eq!(site.ask(request).await, expected);
+    }
+    let (status, body) = site.ask(signed(SECRET, "n1", now_s - 301, NOTICE, NOTICE)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(body.contains("s ago, which is too long; do the clocks agree?"), "{body}");
+    let (status, body) = site.ask(signed(SECRET, "n1", now_s + 400, NOTICE, NOTICE)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(body.contains("s in the future; do the clocks agree?"), "{body}");
+    assert_eq!(site.app.inbox.totals().owed, 0);
+}
+
+#[tokio::test]
+async fn either_of_two_secrets_signs_so_that_a_secret_can_be_rotated() {
+    let mut config = signing_config(&[]);
+    let new = "the new one, as plain text";
+    config.notices.secrets.push(new.parse().unwrap());
+    let site = Site::new(&config);
+    let now_s = now_ms() / 1000;
+    for (secret, word) in [(SECRET, "accepted"), (new, "repeated")] {
+        let expected = json!({ "id": "msg-7", "status": word }).to_string();
+        let answer = site.ask(signed(secret, "msg-7", now_s, NOTICE, NOTICE)).await;
+        assert_eq!(answer, (StatusCode::ACCEPTED, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_on_the_list_is_403() {
+    let site = Site::new(&config(&[]));
+    let expected = error("bucket_not_allowed", "notices of bucket \"other\" are not taken here");
+    let answer = site.ask(post(r#"{"bucket":"other","key":"k"}"#)).await;
+    assert_eq!(answer, (StatusCode::FORBIDDEN, expected));
+}
+
+#[tokio::test]
+async fn a_body_above_the_limit_is_413_and_names_the_limit_whether_or_not_it_was_announced() {
+    let site = Site::new(&config(&["--notices-max-bytes", "100"]));
+    let expected = error("too_large", "the notice is larger than 100 bytes (notices.max_bytes)");
+    let long = format!(r#"{{"bucket":"logs","key":"{}"}}"#, "k".repeat(200));
+    let mut announced = post(long.clone());
+    announced.headers_mut().insert("content-length", "225".parse().unwrap());
+    for request in [announced, post(long)] {
+        assert_eq!(site.ask(request).await, (StatusCode::PAYLOAD_TOO_LARGE, expected.clone()));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_by_its_type_is_415() {
+    let site = Site::new(&config(&[]));
+    let expected = error("not_json", "send the notice with the header content-type: application/json");
+    for kind in ["", "text/plain", "application/x-www-form-urlencoded"] {
+        let mut request = post(NOTICE);
+        request.headers_mut().insert("content-type", kind.parse().unwrap());
+        assert_eq!(site.ask(request).await, (StatusCode::UNSUPPORTED_MEDIA_TYPE, expected.clone()));
+    }
+    let mut request = post(NOTICE);
+    request.headers_mut().insert("content-type", "Application/JSON; charset=utf-8".parse().unwrap());
+    assert_eq!(site.ask(request).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_408() {
+    let site = Site::new(&config(&["--notices-read-timeout", "50ms"]));
+    let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let expected = error("too_slow", "the body did not come within 0.05 s");
+    assert_eq!(site.ask(post(never)).await, (StatusCode::REQUEST_TIMEOUT, expected));
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_405_and_404() {
+    let site = Site::new(&config(&[]));
+    let (status, body) = site.ask(Request::get("/v1/notices").body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let message = "this path does not take this method; the header allow names those it takes";
+    assert_eq!(body, error("method", message));
+    let answer = site.ask(Request::post("/v2/notices").body(Body::empty()).unwrap()).await;
+    assert_eq!(answer, (StatusCode::NOT_FOUND, error("not_found", "there is nothing at this path")));
+}
+
+#[tokio::test]
+async fn a_stopping_server_and_a_failing_disk_are_503_with_retry_after() {
+    let site = Site::new(&config(&[]));
+    let other = rusqlite::Connection::open(site.dir.path().join(crate::inbox::FILE)).unwrap();
+    other.execute_batch("DROP TABLE places; DROP TABLE objects").unwrap();
+    let answer = site.send(post(NOTICE)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "10");
+    assert_eq!(text(answer).await, error("storage", "the inbox could not be written; try again"));
+
+    site.app.inbox.close();
+    let answer = site.send(post(NOTICE)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    assert_eq!(text(answer).await, error("stopping", "the server is stopping; try again"));
+}
+
+/// An effect that holds the inbox's writer until it is let go.
+struct Hold {
+    begun: Option<tokio::sync::oneshot::Sender<()>>,
+    until: std::sync::mpsc::Receiver<()>,
+}
+
+impl Effect for Hold {
+    fn apply(&mut self, _: &rusqlite::Connection) -> rusqlite::Result<()> {
+        self.begun.take().unwrap().send(()).unwrap();
+        self.until.recv().unwrap();
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, _: Outcome) {}
+}
+
+#[tokio::test]
+async fn a_notice_is_answered_only_after_its_commit_and_a_full_inbox_is_503_i8() {
+    let site = Site::new(&config(&[]));
+    site.ask(post(NOTICE)).await;
+    let claim: Claim = site.app.inbox.claim(1, now_ms()).await.unwrap().claims.remove(0);
+    let (begun, holding) = tokio::sync::oneshot::channel();
+    let (let_go, until) = std::sync::mpsc::channel();
+    let hold = Box::new(Hold { begun: Some(begun), until });
+    let identity = Identity::of_notice(&Notice::new("logs", "a/b.txt"));
+    let report = Report { identity, events: 1, bytes: 1, now_ms: now_ms() };
+    let inbox = site.app.inbox.clone();
+    let finishing = tokio::spawn(async move { inbox.finish(&claim, report, hold).await });
+    holding.await.unwrap();
+
+    // The writer is held: notices wait for their commit, and then the queue is full.
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let body = format!(r#"{{"bucket":"logs","key":"k{}"}}"#, waiting.len());
+        let mut answer = Box::pin(site.send(post(body)));
+        match answer.as_mut().now_or_never() {
+            None => waiting.push(answer),
+            Some(answer) => break answer,
+        }
+    };
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(text(refused).await, error("busy", "more notices wait than the inbox takes; try again"));
+    assert_eq!(site.app.inbox.totals().owed, 0);
+
+    let_go.send(()).unwrap();
+    let taken = waiting.len() as u64;
+    for answer in waiting {
+        assert_eq!(pin!(answer).await.status(), StatusCode::ACCEPTED);
+    }
+    finishing.await.unwrap().unwrap();
+    assert_eq!((site.app.inbox.totals().owed, site.app.inbox.totals().done), (taken, 1));
+}
