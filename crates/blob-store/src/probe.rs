@@ -45,6 +45,8 @@ pub enum Step {
     CreateUpload,
     /// An upload can be dropped.
     AbortUpload,
+    /// An upload can be completed, with a checksum that the store knows.
+    CompleteUpload,
 }
 
 impl Step {
@@ -57,6 +59,7 @@ impl Step {
             Self::ListUploads => Operation::ListUploads,
             Self::CreateUpload => Operation::CreateUpload,
             Self::AbortUpload => Operation::AbortUpload,
+            Self::CompleteUpload => Operation::CompleteUpload,
         }
         .iam_action()
     }
@@ -91,13 +94,16 @@ impl fmt::Display for Probe {
             if error.kind == ErrorKind::AccessDenied {
                 write!(f, "; allow {} on {}", step.iam_action(), step.resource(&self.bucket))?;
             }
+            if step == Step::CompleteUpload && error.kind == ErrorKind::ChecksumMismatch {
+                write!(f, "; the store may know no checksum of whole uploads: try `composite`")?;
+            }
             writeln!(f)?;
         }
         Ok(())
     }
 }
 
-/// Takes the steps against `store`, leaving one small object at `control_key`.
+/// Takes the steps against `store`, leaving a small object at `control_key` and one beside it.
 ///
 /// A missing permission does not end it, so that one run names all of them; what makes every
 /// further step fail in the same way (no connection, no bucket, no credentials) does.
@@ -151,6 +157,7 @@ impl Probe {
             Ok(upload) => {
                 self.note(Step::CreateUpload, Ok(()))
                     && self.note(Step::AbortUpload, store.abort_upload(key, &upload).await)
+                    && self.note(Step::CompleteUpload, complete(store, &format!("{key}-multipart")).await)
             }
         }
     }
@@ -177,6 +184,21 @@ async fn put(store: &dyn BlobStore, key: &str) -> Result<Answer, StoreError> {
         Err(error) if error.kind == ErrorKind::PreconditionFailed => Ok(Answer::Refused),
         Err(error) => Err(error),
     }
+}
+
+/// Leaves no upload behind as far as it can: what may not be completed is aborted.
+async fn complete(store: &dyn BlobStore, key: &str) -> Result<(), StoreError> {
+    let put = options();
+    let upload = store.create_upload(key, &put).await?;
+    let body = Body::from(Bytes::from_static(CONTENT));
+    let completed = match store.upload_part(key, &upload, 1, body, put.crc32c).await {
+        Ok(part) => store.complete_upload(key, &upload, &[part], &put).await,
+        Err(error) => Err(error),
+    };
+    let Err(error) = completed else { return Ok(()) };
+    let aborted = store.abort_upload(key, &upload).await;
+    // Refused for the object that an earlier probe has left there: it could be completed then.
+    if error.kind == ErrorKind::PreconditionFailed { aborted } else { Err(error) }
 }
 
 async fn head(store: &dyn BlobStore, key: &str) -> Result<(), StoreError> {

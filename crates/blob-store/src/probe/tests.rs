@@ -18,7 +18,7 @@ async fn a_good_store_passes_and_passes_again() {
         assert_eq!(probe.failures().count(), 0, "{probe}");
         assert_eq!(probe.honours_conditions(), Some(true));
     }
-    assert_eq!(store.contents().len(), 1);
+    assert_eq!(store.contents().len(), 2);
     assert!(store.list_uploads("").await.unwrap().is_empty());
 }
 
@@ -39,4 +39,14 @@ async fn an_unreachable_store_is_asked_once() {
     let probe = probe(&store, KEY).await;
     assert_eq!(probe.failures().map(|(step, _)| step).collect::<Vec<_>>(), [Step::Bucket]);
     assert_eq!(store.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_without_checksums_of_whole_uploads_is_told_what_to_set() {
+    let plan = FaultPlan::default()
+        .script(Operation::CompleteUpload, [Some(Fault::Before(ErrorKind::ChecksumMismatch))]);
+    let store = FaultyStore::new(MemoryStore::new("b"), plan);
+    let text = probe(&store, KEY).await.to_string();
+    assert!(text.contains("try `composite`"), "{text}");
+    assert!(store.list_uploads("").await.unwrap().is_empty());
 }
