@@ -23,4 +23,6 @@ pub mod logging;
 pub mod signals;
 pub mod telemetry;
 
+pub use agent::{Addresses, Agent, Outcome, run};
 pub use config::Config;
+pub use error::{AgentError, StartError};

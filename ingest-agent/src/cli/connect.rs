@@ -1,6 +1,6 @@
 //! `--check-config --connect`: is the bucket there, may we put, does the store keep its promise.
 
-use blob_store::{BlobStore as _, ErrorKind, S3Store, StoreError, probe};
+use blob_store::{BlobStore as _, ErrorKind, Probe, S3Store, StoreError, probe};
 use contract::exit;
 
 use super::Failure;
@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::sink::SinkKind;
 use crate::sink::s3::S3SinkConfig;
 
-/// Probes the store of every S3 sink and reports each step; fails with the first sink's failure.
+/// Probes the store of every S3 sink and tells each step; fails with the first sink's failure.
 pub(super) async fn check(config: &Config) -> Result<(), Failure> {
     let mut result = Ok(());
     for sink in &config.sinks {
@@ -22,30 +22,33 @@ pub(super) async fn check(config: &Config) -> Result<(), Failure> {
 
 async fn check_one(config: &S3SinkConfig) -> Result<(), Failure> {
     let store = S3Store::connect(config.store.clone()).await;
-    let store = store.map_err(|error| Failure::new(exit::CONFIG, "connecting", &error))?;
+    let store = store.map_err(|error| Failure::new(exit::CONFIG, "setting up the connection", &error))?;
     let Some(control_prefix) = &config.control_prefix else {
-        println!("  puts are not tried, because control_prefix is empty");
-        return store.check().await.map_err(|error| failure(&error, "s3:ListBucket"));
+        println!("  only looked at the bucket: with an empty control_prefix there is no place to try a put");
+        return store.check().await.map_err(|error| Failure::new(exit_code(&error), "the bucket", &error));
     };
-    let probe = probe(&store, &format!("{control_prefix}check")).await;
+    let probe: Probe = probe(&store, &format!("{control_prefix}check")).await;
     for finding in &probe.findings {
-        match &finding.outcome {
-            Ok(()) => println!("  {:?}: ok", finding.step),
-            Err(error) => println!("  {:?}: {error}", finding.step),
+        let outcome = if finding.outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("  {:?}: {outcome}", finding.step);
+    }
+    if probe.honours_conditions() == Some(false) && !config.conditional {
+        println!(
+            "  conditional puts are not kept, and this sink is told not to ask for them: weaker, as configured"
+        );
+    }
+    match probe.failures().find(|(_, error)| config.conditional || error.kind != ErrorKind::Unsupported) {
+        None => Ok(()),
+        Some((_, error)) => {
+            Err(Failure { code: exit_code(error), text: probe.to_string().trim_end().to_owned() })
         }
     }
-    probe.failures().try_for_each(|(step, error)| Err(failure(error, step.iam_action())))
 }
 
-fn failure(error: &StoreError, iam_action: &str) -> Failure {
-    let (code, hint) = match error.kind {
-        ErrorKind::AccessDenied => (exit::PERMISSION, format!("these credentials need {iam_action}")),
-        ErrorKind::Credentials | ErrorKind::CredentialsExpired => {
-            (exit::PERMISSION, "the credentials are missing, wrong or expired".to_owned())
-        }
-        ErrorKind::NoSuchBucket => (exit::CONFIG, "there is no such bucket in this region".to_owned()),
-        _ => (exit::UNAVAILABLE, "the store does not do what is needed".to_owned()),
-    };
-    let Failure { text, .. } = Failure::new(code, &hint, error);
-    Failure { code, text }
+fn exit_code(error: &StoreError) -> u8 {
+    match error.kind {
+        ErrorKind::AccessDenied | ErrorKind::Credentials | ErrorKind::CredentialsExpired => exit::PERMISSION,
+        ErrorKind::NoSuchBucket | ErrorKind::Unsupported | ErrorKind::NeverValid => exit::CONFIG,
+        _ => exit::UNAVAILABLE,
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use blob_store::{Credentials, S3Options};
+use blob_store::{Credentials, MultipartChecksum, S3Options};
 
 use super::section::{Keys, Section, key, optional, required, secret};
 use super::sinks::{CHANNEL, KIND, START};
@@ -40,6 +40,11 @@ pub(super) const KEYS: Keys = Keys {
             "payload_signing",
             "false",
             "Whether signatures cover the bodies too; some servers want it over http.",
+        ),
+        key(
+            "multipart_checksum",
+            "\"full_object\"",
+            "What vouches for large objects: \"full_object\", or \"composite\" for servers that know no other.",
         ),
         optional("ca_file", "PEM file of the certificate authorities to trust instead of the system's."),
         key(
@@ -237,6 +242,10 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
     let endpoint = section.optional::<String>("endpoint");
     let path_style = section.get("path_style");
     let payload_signing = section.get("payload_signing");
+    let multipart_checksum = section.choice(
+        "multipart_checksum",
+        &[("full_object", MultipartChecksum::FullObject), ("composite", MultipartChecksum::Composite)],
+    );
     let ca_file = section.optional::<PathBuf>("ca_file");
     let connect_timeout = section.get::<Duration>("connect_timeout");
     let read_timeout = section.get::<Duration>("read_timeout");
@@ -259,6 +268,7 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
         path_style: path_style?,
         credentials: credentials?,
         payload_signing: payload_signing?,
+        multipart_checksum: multipart_checksum?,
         ca_file: ca_file?,
         connect_timeout: connect_timeout?,
         read_timeout: read_timeout?,

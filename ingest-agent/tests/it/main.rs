@@ -1,0 +1,6 @@
+//! Tests of the whole agent: in this process where that is enough, as a program where it is not.
+
+mod agent;
+mod program;
+mod sources;
+mod support;

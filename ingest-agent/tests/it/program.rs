@@ -1,0 +1,198 @@
+//! The agent as a program: arguments, exit codes, the ready file, signals, the operator's commands.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use contract::exit;
+use tempfile::tempdir;
+
+use crate::support::{request, send_lines, until};
+
+fn agent() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ingest-agent"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    agent().args(args).output().expect("the program starts")
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: u8) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(i32::from(code)), "{text}");
+}
+
+fn write_config(dir: &Path, rest: &str) -> PathBuf {
+    let text = format!(
+        "data_dir = \"{}\"\nready_file = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{rest}",
+        dir.join("data").display(),
+        dir.join("ready.json").display()
+    );
+    let file = dir.join("agent.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+const LINES_TO_NULL: &str =
+    "[sources.lines]\nkind = \"netcat\"\nlisten = \"127.0.0.1:0\"\n[sinks.one]\nkind = \"null\"\n";
+
+/// A running agent, killed if the test ends without it.
+struct Running {
+    child: Child,
+    ready: serde_json::Value,
+}
+
+impl Running {
+    fn start(dir: &Path, config: &Path) -> Self {
+        let child = agent().arg("--config").arg(config).stderr(Stdio::null()).spawn().unwrap();
+        let ready = until("the ready file", || {
+            serde_json::from_slice(&std::fs::read(dir.join("ready.json")).ok()?).ok()
+        });
+        Self { child, ready }
+    }
+
+    fn address(&self, pointer: &str) -> SocketAddr {
+        self.ready.pointer(pointer).and_then(|value| value.as_str()).unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    fn exit_code(mut self) -> Option<i32> {
+        until("the exit", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn every_example_passes_check_config() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if path.extension().is_some_and(|ext| ext == "toml") && text.contains("\n[sinks.") {
+            assert_exit(&run(&["--config", path.to_str().unwrap(), "--check-config"]), exit::OK);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 4, "only {checked} examples");
+}
+
+#[test]
+fn check_config_tells_every_mistake_and_exits_64() {
+    let dir = tempdir().unwrap();
+    let file = write_config(dir.path(), "[sources.lines]\nkind = \"netcat\"\nlimit = 5\n[sinks.one]\nkind = \"nul\"\n");
+    let output = run(&["--config", file.to_str().unwrap(), "--check-config"]);
+    assert_exit(&output, exit::CONFIG);
+    let name = file.display();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with(&format!("{name}:7: sources.lines.limit: unknown key; ")), "{text}");
+    let second = format!("{name}:9: sinks.one.kind: \"nul\" is none of \"s3\", \"logger\", \"null\"; did you mean \"null\"?\n");
+    assert!(text.ends_with(&second), "{text}");
+}
+
+#[test]
+fn wrong_arguments_exit_64_and_help_exits_0() {
+    assert_exit(&run(&["--no-such-flag"]), exit::CONFIG);
+    assert_exit(&run(&["--config", "/nowhere.toml"]), exit::CONFIG);
+    assert_exit(&run(&["--bucket", "b", "--config", "x.toml"]), exit::CONFIG);
+    assert_exit(&run(&["--http", "127.0.0.1:0"]), exit::CONFIG);
+    let output = run(&[]);
+    assert_exit(&output, exit::CONFIG);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text, "nothing to do: give --config FILE or --bucket NAME (see --help)\n");
+    assert_exit(&run(&["--help"]), exit::OK);
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert!(version.contains("configuration 1"), "{version}");
+}
+
+#[test]
+fn flags_alone_are_a_configuration_that_can_be_printed_and_used() {
+    let printed = run(&["--bucket", "b", "--path-style", "--http", "127.0.0.1:0", "--print-config"]);
+    assert_exit(&printed, exit::OK);
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("printed.toml");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let again = run(&["--config", file.to_str().unwrap(), "--print-config"]);
+    assert_exit(&again, exit::OK);
+    assert_eq!(String::from_utf8(again.stdout), String::from_utf8(printed.stdout));
+}
+
+#[tokio::test]
+async fn sigterm_stops_it_in_order_and_the_next_start_goes_on() {
+    let dir = tempdir().unwrap();
+    let config = write_config(dir.path(), LINES_TO_NULL);
+    for round in 0..2 {
+        let running = Running::start(dir.path(), &config);
+        send_lines(running.address("/sources/lines"), &format!("round {round}"), 100).await;
+        running.signal(rustix::process::Signal::TERM);
+        assert_eq!(running.exit_code(), Some(i32::from(exit::OK)));
+    }
+    let shown = run(&["channel", "show", "--dir", dir.path().join("data/channels/main").to_str().unwrap()]);
+    assert_exit(&shown, exit::OK);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(text.contains(" to 200,") && text.ends_with("reader one is done with all below 200\n"), "{text}");
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_kill_9() {
+    let dir = tempdir().unwrap();
+    let config = write_config(dir.path(), LINES_TO_NULL);
+    let mut running = Running::start(dir.path(), &config);
+    send_lines(running.address("/sources/lines"), "line", 100).await;
+    running.child.kill().unwrap();
+    assert_eq!(running.exit_code(), None);
+    std::fs::remove_file(dir.path().join("ready.json")).unwrap();
+    let again = Running::start(dir.path(), &config);
+    let (_, scrape) = request(again.address("/admin"), "GET", "/metrics", "").await;
+    let next = crate::support::metric(&scrape, "sluicegate_channel_synced_position", "channel=\"main\"");
+    assert_eq!(next, 100, "I1");
+}
+
+#[tokio::test]
+async fn the_log_level_changes_at_run_time() {
+    let dir = tempdir().unwrap();
+    let running = Running::start(dir.path(), &write_config(dir.path(), LINES_TO_NULL));
+    let admin = running.address("/admin");
+    assert_eq!(request(admin, "GET", "/v1/log-level", "").await, (200, "info\n".to_owned()));
+    assert_eq!(request(admin, "PUT", "/v1/log-level", "debug").await, (200, "debug\n".to_owned()));
+    assert_eq!(request(admin, "GET", "/v1/log-level", "").await, (200, "debug\n".to_owned()));
+    let (status, text) = request(admin, "PUT", "/v1/log-level", "loud").await;
+    let expected = "\"loud\" is no log level, such as \"info\" or \"info,ingest_agent::sink=debug\"\n";
+    assert_eq!((status, text.as_str()), (400, expected));
+}
+
+#[tokio::test]
+async fn a_reader_can_be_retired_once_its_sink_is_gone() {
+    let dir = tempdir().unwrap();
+    let both = write_config(dir.path(), &format!("{LINES_TO_NULL}[sinks.two]\nkind = \"null\"\n"));
+    let running = Running::start(dir.path(), &both);
+    running.signal(rustix::process::Signal::INT);
+    assert_eq!(running.exit_code(), Some(0));
+    let config = write_config(dir.path(), LINES_TO_NULL);
+    assert_exit(&run(&["--config", config.to_str().unwrap()]), exit::DATA);
+    let folder = dir.path().join("data/channels/main");
+    let folder = folder.to_str().unwrap();
+    assert_exit(&run(&["channel", "retire", "nobody", "--dir", folder]), exit::DATA);
+    assert_exit(&run(&["channel", "retire", "two", "--dir", folder]), exit::OK);
+    Running::start(dir.path(), &config);
+}
+
+#[test]
+fn a_mistyped_folder_is_not_made_a_channel() {
+    let output = run(&["channel", "show", "--dir", "/nowhere/at/all"]);
+    assert_exit(&output, exit::CONFIG);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "there is no channel in /nowhere/at/all\n");
+}
