@@ -75,7 +75,9 @@ pub fn read(mut event: Value) -> Result<S3Event, EventError> {
         read.ignored.test_events += 1;
         return Ok(read);
     }
-    let Value::Array(records) = event["Records"].take() else { return Err(EventError::NoRecords) };
+    let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
+        return Err(EventError::NoRecords);
+    };
     for (index, record) in records.into_iter().enumerate() {
         match notice(record) {
             Ok(Some(notice)) => read.notices.push(notice),

@@ -1,0 +1,11 @@
+//! The notifier against real servers: the relay alone, and the whole program under the Runtime API.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod program;
+mod relay;
+mod runtime_api;
+mod server;
+
+/// A secret that nobody uses.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

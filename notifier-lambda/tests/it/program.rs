@@ -1,0 +1,119 @@
+//! The program itself, as Lambda starts it.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::SECRET;
+use crate::runtime_api::{Outcome, RuntimeApi};
+use crate::server::{Answer, Server};
+
+fn put() -> Value {
+    serde_json::from_str(include_str!("../fixtures/put.json")).unwrap()
+}
+
+/// The program in an environment of its own.
+fn program(variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_notifier-lambda"));
+    command.env_clear().envs(variables.iter().copied()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// The function, waiting for events.
+fn function(api: &RuntimeApi, url: &str) -> Child {
+    program(&[
+        ("AWS_LAMBDA_RUNTIME_API", &api.address()),
+        ("AWS_LAMBDA_FUNCTION_NAME", "notifier"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("SLUICEGATE_NOTIFY_URL", url),
+        ("SLUICEGATE_NOTIFY_SECRET", SECRET),
+        ("SLUICEGATE_NOTIFY_RETRY_BASE", "1ms"),
+        ("SLUICEGATE_LOG_FORMAT", "json"),
+    ])
+    .spawn()
+    .unwrap()
+}
+
+/// Everything that the function logged.
+async fn logs(mut function: Child) -> String {
+    function.start_kill().unwrap();
+    String::from_utf8(function.wait_with_output().await.unwrap().stderr).unwrap()
+}
+
+#[tokio::test]
+async fn i7_an_event_ends_in_a_notice_at_the_server_and_only_then_in_a_response() {
+    let server = Server::start([Answer::Status(503)]).await;
+    let mut api = RuntimeApi::start(Duration::from_secs(30)).await;
+    let function = function(&api, &server.url());
+
+    let outcome = api.invoke(put()).await;
+    let summary = json!({ "relayed": 1, "ignored": { "test_events": 0, "not_created": 0 } });
+    assert_eq!(outcome, Outcome::Response(summary));
+    let [refused, taken] = server.notices().try_into().unwrap();
+    assert_eq!(refused, taken);
+    assert_eq!(taken.id, "000102030405060708090a0b0c0d0e0f-s3-000000000042");
+
+    let logs = logs(function).await;
+    let relayed = logs.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let relayed = relayed.filter(|line| line["message"] == "relayed").collect::<Vec<_>>();
+    assert_eq!(relayed.len(), 1, "{logs}");
+    assert_eq!(relayed[0]["notice"], *taken.id);
+    assert!(!logs.contains(SECRET) && !logs.contains("MfKQ9r8G"), "{logs}");
+}
+
+#[tokio::test]
+async fn i7_without_a_server_the_invocation_fails_within_its_deadline_and_the_next_one_works() {
+    let mut api = RuntimeApi::start(Duration::from_millis(900)).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let _function = function(&api, &format!("http://{addr}/v1/notices"));
+
+    let Outcome::Error(error) = api.invoke(put()).await else { panic!("there is no server") };
+    assert_eq!(error["errorType"], "NotRelayed");
+    let message = error["errorMessage"].as_str().unwrap();
+    assert!(
+        message.starts_with("1 of 1 records were not relayed: 000102030405060708090a0b0c0d0e0f-s3-"),
+        "{message}"
+    );
+
+    let test_event = serde_json::from_str(include_str!("../fixtures/test_event.json")).unwrap();
+    let summary = json!({ "relayed": 0, "ignored": { "test_events": 1, "not_created": 0 } });
+    assert_eq!(api.invoke(test_event).await, Outcome::Response(summary));
+}
+
+#[tokio::test]
+async fn i7_an_event_that_s3_never_sent_fails_the_invocation() {
+    let server = Server::start([]).await;
+    let mut api = RuntimeApi::start(Duration::from_secs(30)).await;
+    let _function = function(&api, &server.url());
+    let Outcome::Error(error) = api.invoke(json!({ "hello": "world" })).await else {
+        panic!("nothing was relayed")
+    };
+    assert_eq!(error["errorType"], "UnknownEvent");
+}
+
+#[tokio::test]
+async fn every_mistake_in_the_environment_is_printed_and_the_exit_code_says_so() {
+    let Output { status, stderr, .. } =
+        program(&[("SLUICEGATE_NOTIFY_TIMEOUT", "soon")]).output().await.unwrap();
+    assert_eq!(status.code(), Some(i32::from(contract::exit::CONFIG)));
+    let text = String::from_utf8(stderr).unwrap();
+    let names: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(names, ["SLUICEGATE_NOTIFY_URL", "SLUICEGATE_NOTIFY_SECRET", "SLUICEGATE_NOTIFY_TIMEOUT"]);
+}
+
+#[tokio::test]
+async fn outside_lambda_the_program_says_who_starts_it() {
+    let output =
+        program(&[("SLUICEGATE_NOTIFY_URL", "http://127.0.0.1:1/"), ("SLUICEGATE_NOTIFY_SECRET", SECRET)])
+            .output()
+            .await
+            .unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(contract::exit::CONFIG)));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("AWS_LAMBDA_RUNTIME_API") && text.contains("started by AWS Lambda"), "{text}");
+}
