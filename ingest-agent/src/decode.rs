@@ -84,9 +84,10 @@ struct Position {
 // === impl Decoder ===
 
 impl Decoder {
-    /// A decoder for one request.
-    pub fn new(shape: Shape) -> Self {
-        Self { shape, lines: Lines::default(), line: Position::default(), whole: Whole::default() }
+    /// A decoder for one request, which is most likely `expected_bytes` long; 0 if nobody knows.
+    pub fn new(shape: Shape, expected_bytes: usize) -> Self {
+        let whole = Whole::expecting(expected_bytes);
+        Self { shape, lines: Lines::default(), line: Position::default(), whole }
     }
 
     /// Takes the next bytes of the request.
@@ -124,7 +125,7 @@ impl Decoder {
 
     /// Bytes of memory that it holds on to, beside the draft.
     pub fn held_bytes(&self) -> usize {
-        self.lines.partial().len() + self.whole.held_bytes()
+        self.lines.partial().len() + self.whole.len_bytes()
     }
 }
 

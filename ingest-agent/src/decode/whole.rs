@@ -4,49 +4,57 @@ use bytes::{Bytes, BytesMut};
 
 /// The chunks of a body as one: not copied if there is only one, as there often is.
 #[derive(Debug, Default)]
-pub enum Whole {
-    /// Nothing yet.
+pub struct Whole {
+    chunks: Chunks,
+    expected_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+enum Chunks {
     #[default]
-    Empty,
-    /// One chunk, as it came.
+    None,
     One(Bytes),
-    /// Several chunks, copied together.
     Joined(BytesMut),
 }
 
 impl Whole {
+    /// Nothing yet of a body that is most likely `expected_bytes` long; 0 if nobody knows.
+    pub fn expecting(expected_bytes: usize) -> Self {
+        Self { chunks: Chunks::None, expected_bytes }
+    }
+
     /// Adds a chunk at the end.
     pub fn push(&mut self, chunk: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::Empty => Self::One(chunk),
-            Self::One(first) => {
-                let mut joined = BytesMut::with_capacity(2 * (first.len() + chunk.len()));
+        self.chunks = match std::mem::take(&mut self.chunks) {
+            Chunks::None => Chunks::One(chunk),
+            Chunks::One(first) => {
+                let mut joined = BytesMut::with_capacity(self.expected_bytes.max(first.len() + chunk.len()));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&chunk);
-                Self::Joined(joined)
+                Chunks::Joined(joined)
             }
-            Self::Joined(mut joined) => {
+            Chunks::Joined(mut joined) => {
                 joined.extend_from_slice(&chunk);
-                Self::Joined(joined)
+                Chunks::Joined(joined)
             }
         };
     }
 
     /// All chunks together.
     pub fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Empty => Bytes::new(),
-            Self::One(bytes) => bytes,
-            Self::Joined(joined) => joined.freeze(),
+        match self.chunks {
+            Chunks::None => Bytes::new(),
+            Chunks::One(bytes) => bytes,
+            Chunks::Joined(joined) => joined.freeze(),
         }
     }
 
-    /// Bytes of memory that it holds.
-    pub fn held_bytes(&self) -> usize {
-        match self {
-            Self::Empty => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Joined(joined) => joined.capacity(),
+    /// How many bytes it holds.
+    pub fn len_bytes(&self) -> usize {
+        match &self.chunks {
+            Chunks::None => 0,
+            Chunks::One(bytes) => bytes.len(),
+            Chunks::Joined(joined) => joined.len(),
         }
     }
 }

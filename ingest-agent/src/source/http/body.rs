@@ -27,6 +27,9 @@ pub(super) struct Receiving<'a> {
 /// Room reserved for a body that does not say how long it is, until it turns out longer.
 const UNKNOWN_BYTES: usize = 64 << 10;
 
+/// Room for what a batch has beside its events.
+const FRAME_BYTES: usize = 4 << 10;
+
 impl Receiving<'_> {
     /// The events of `body`, and the room that they take.
     pub(super) async fn receive(&self, body: &mut Incoming) -> Result<(Draft, Room), Refusal> {
@@ -43,8 +46,9 @@ impl Receiving<'_> {
         let first = self.chunk(body).await?;
         let mut room = self.reserve(declared).await?;
         let mut draft = self.intake.draft();
-        let mut decoder = Decoder::new(self.shape);
-        let mut compressed = Whole::default();
+        let expected_bytes = declared.map_or(0, |declared| declared as usize);
+        let mut decoder = Decoder::new(self.shape, expected_bytes);
+        let mut compressed = Whole::expecting(expected_bytes);
         let mut received = 0;
         let mut next = first;
         while let Some(chunk) = next {
@@ -57,11 +61,11 @@ impl Receiving<'_> {
             } else {
                 compressed.push(chunk);
             }
-            self.grow(&mut room, &draft, &decoder, compressed.held_bytes())?;
+            self.grow(&mut room, &draft, &decoder, compressed.len_bytes())?;
             next = self.chunk(body).await?;
         }
         if self.encoding != Encoding::Identity {
-            let held_bytes = compressed.held_bytes();
+            let held_bytes = compressed.len_bytes();
             self.encoding.expand(compressed.into_bytes(), self.limit, |chunk| {
                 decoder.feed(chunk, &mut draft)?;
                 self.grow(&mut room, &draft, &decoder, held_bytes)
@@ -93,9 +97,9 @@ impl Receiving<'_> {
             // Lines are encoded as they come, and each adds a few bytes.
             (Some(declared), Encoding::Identity, Shape::JsonLines { .. } | Shape::TextLines) => declared + declared / 8,
             // Everything else is kept whole until it is encoded.
-            (Some(declared), Encoding::Identity, _) => 2 * declared,
+            (Some(declared), Encoding::Identity, _) => declared * 5 / 2,
         };
-        let reserved = self.intake.reserve(likely.min(2 * self.limit));
+        let reserved = self.intake.reserve(likely.min(self.limit * 5 / 2) + FRAME_BYTES);
         tokio::time::timeout(self.room_timeout, reserved).await.map_err(|_| Refusal::NoRoom)
     }
 

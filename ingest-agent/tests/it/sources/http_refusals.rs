@@ -1,0 +1,218 @@
+//! Every way in which the HTTP source says no: the status, the text, and that nothing was stored.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use durable_channel::MemoryChannel;
+use tokio::io::AsyncWriteExt;
+
+use super::http::{Answer, ask, kind, parse, post, request};
+use super::{Held, Running, read_to_end, soon};
+
+const USAGE: &str = "[{\"headers\":{\"name\":\"value\"},\"body\":\"text\"}] is expected here; \
+                     POST any other JSON to /v1/events";
+
+/// Asserts the whole of a refusal, and that the source is none the worse for it.
+async fn refused(source: &Running, request: &[u8], status: u16, text: &str) -> Answer {
+    let before = source.channel.stats().next;
+    let answer = ask(source, request).await;
+    let body = serde_json::json!({ "error": text }).to_string();
+    assert_eq!((answer.status, &answer.body), (status, &body), "{:?}", String::from_utf8_lossy(request));
+    assert_eq!(source.channel.stats().next, before, "something was stored");
+    answer
+}
+
+#[tokio::test]
+async fn bad_input_is_400_with_the_element_or_line_and_the_byte() {
+    let source = Running::start(kind(|_| ())).await;
+    let flume: [(&[u8], String); 11] = [
+        (b"", format!("the body is empty; {USAGE}")),
+        (b" ", format!("the body is empty; {USAGE}")),
+        (b"{\"body\":\"x\"}", format!("the body is not a JSON array; {USAGE}")),
+        (b"nonsense", format!("the body is not a JSON array; {USAGE}")),
+        (b"[{\"body\":\"x\"},{\"a\":1}]", format!("element 1, byte 14: neither headers nor body; {USAGE}")),
+        (b"[null]", format!("element 0, byte 1: not an object; {USAGE}")),
+        (b"[{\"body\":{\"a\":1}}]", "element 0, byte 9: body is not a text".into()),
+        (b"[{\"headers\":[],\"body\":\"\"}]", "element 0, byte 12: headers is not an object of texts".into()),
+        (b"[{\"body\":\"x\"}", "element 1, byte 13: EOF while parsing a list".into()),
+        (b"[{\"body\":\"x\"}] []", "byte 15: trailing characters".into()),
+        (b"[{\"body\":\"\xff\"}]", "element 0, byte 10: not UTF-8".into()),
+    ];
+    for (body, text) in flume {
+        refused(&source, &post("/", "application/json", body), 400, &text).await;
+    }
+    let events: [(&str, &[u8], &str); 8] = [
+        ("application/json", b"", "the body is empty"),
+        ("application/json", b"{\"a\":1", "byte 6: EOF while parsing an object"),
+        ("application/json", b"{\"a\":1}\n{\"a\":2}\n", "byte 8: trailing characters"),
+        ("application/json", b"[1,x]", "element 1, byte 3: expected value"),
+        ("application/json", b"[1,\"\xff\"]", "element 1, byte 4: not UTF-8"),
+        ("application/x-ndjson", b"{\"a\":1}\n{\"b\":}\n", "line 2, byte 13: expected value"),
+        ("application/x-ndjson", b"1\nx", "line 2, byte 2: expected value"),
+        ("application/octet-stream", b"", "the body is empty"),
+    ];
+    for (content_type, body, text) in events {
+        refused(&source, &post("/v1/events", content_type, body), 400, text).await;
+    }
+    assert_eq!(source.metrics.refused_invalid.get(), 19);
+}
+
+#[tokio::test]
+async fn methods_paths_and_missing_lengths_have_their_statuses() {
+    let source = Running::start(kind(|_| ())).await;
+    for method in ["TRACE", "OPTIONS"] {
+        let text = format!("method {method} is not allowed: POST events");
+        refused(&source, &request(&format!("{method} /"), &[], b""), 403, &text).await;
+    }
+    for method in ["GET", "PUT", "DELETE", "PATCH", "BREW"] {
+        for path in ["/", "/v1/events"] {
+            let text = format!("method {method} is not allowed: POST events");
+            let answer = refused(&source, &request(&format!("{method} {path}"), &[], b"[]"), 405, &text).await;
+            assert!(answer.head.contains("\r\nallow: post"), "{answer:?}");
+        }
+    }
+    for path in ["/v1", "/v1/", "/v1/event", "/v1/events/"] {
+        let text = format!("there is nothing at {path}: POST to /v1/events, or Flume's JSON to /");
+        refused(&source, &post(path, "text/plain", b"x"), 404, &text).await;
+    }
+    let no_length = b"POST /v1/events HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
+    refused(&source, no_length, 411, "the request has neither Content-Length nor Transfer-Encoding: chunked").await;
+}
+
+#[tokio::test]
+async fn what_is_not_supported_is_415_with_what_is() {
+    let source = Running::start(kind(|_| ())).await;
+    let charset = "charset \"ISO-8859-1\" is not supported: send UTF-8, UTF-16 or UTF-32";
+    refused(&source, &post("/", "application/json; charset=ISO-8859-1", b"[]"), 415, charset).await;
+    for encoding in ["br", "deflate", "gzip, zstd"] {
+        let text = format!("content encoding {encoding:?} is not supported: send gzip, zstd or none");
+        let header = format!("Content-Encoding: {encoding}");
+        let answer = refused(&source, &request("POST /v1/events", &[&header], b"x"), 415, &text).await;
+        assert!(answer.head.contains("\r\naccept-encoding: gzip, zstd"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_413_with_the_limit() {
+    let source = Running::start(kind(|config| config.max_body_bytes = 10_000)).await;
+    let text = "the body is larger than the limit of 10000 bytes";
+    for content_type in ["text/plain", "application/json", "application/octet-stream"] {
+        for size in [10_001, 3_000_000] {
+            refused(&source, &post("/v1/events", content_type, &vec![b'x'; size]), 413, text).await;
+        }
+        let chunked = [b"2711\r\n", &[b'x'; 10_001][..], b"\r\n0\r\n\r\n"].concat();
+        let headers = [&*format!("Content-Type: {content_type}"), "Transfer-Encoding: chunked"];
+        refused(&source, &request("POST /v1/events", &headers, &chunked), 413, text).await;
+    }
+    assert_eq!(source.metrics.refused_too_large.get(), 9);
+    let fits = ask(&source, &post("/v1/events", "text/plain", &[b'x'; 10_000])).await;
+    assert_eq!(fits.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_expands_beyond_the_limit_is_413_and_one_that_does_not_expand_is_400() {
+    let source = Running::start(kind(|config| config.max_body_bytes = 1 << 20)).await;
+    let zeros = vec![0; 100 << 20];
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&zeros).unwrap();
+    let gzip = encoder.finish().unwrap();
+    let zstd = zstd::encode_all(&zeros[..], 19).unwrap();
+    let whole = zstd::encode_all(&b"some text"[..], 3).unwrap();
+    let mut small = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    small.write_all(b"some text").unwrap();
+    let small = small.finish().unwrap();
+
+    let too_large = "the body is larger than the limit of 1048576 bytes when decompressed";
+    let cases: [(&str, &[u8], u16, &str); 8] = [
+        ("gzip", &gzip, 413, too_large),
+        ("zstd", &zstd, 413, too_large),
+        ("gzip", b"not gzip at all", 400, "the body is not valid gzip"),
+        ("gzip", b"", 400, "the body is not valid gzip"),
+        ("gzip", &small[..small.len() - 1], 400, "the body is not valid gzip"),
+        ("gzip", &[&small[..], b"junk"].concat(), 400, "the body is not valid gzip"),
+        ("zstd", b"not zstd at all", 400, "the body is not valid zstd"),
+        ("zstd", &whole[..whole.len() - 1], 400, "the body is not valid zstd"),
+    ];
+    for (encoding, body, status, text) in cases {
+        let header = format!("Content-Encoding: {encoding}");
+        for content_type in ["text/plain", "application/octet-stream"] {
+            let headers = [&*header, &format!("Content-Type: {content_type}")];
+            refused(&source, &request("POST /v1/events", &headers, body), status, text).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_431() {
+    let source = Running::start(kind(|config| config.max_head_bytes = 8192)).await;
+    let header = format!("X-Long: {}", "x".repeat(9000));
+    let answer = ask(&source, &request("POST /v1/events", &[&header], b"x")).await;
+    assert_eq!(answer.status, 431);
+    assert_eq!(source.channel.stats().next, 0);
+}
+
+#[tokio::test]
+async fn a_full_channel_is_503_with_when_to_come_back() {
+    let channel = Arc::new(MemoryChannel::new(3, 3, 1 << 20).unwrap());
+    let source = Running::start_on(kind(|_| ()), channel).await;
+    assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"1\n2\n")).await.status, 200);
+    let text = "channel full: 2 of 3 events used";
+    let answer = refused(&source, &post("/v1/events", "text/plain", b"3\n4\n"), 503, text).await;
+    assert!(answer.head.contains("\r\nretry-after: 7"), "{answer:?}");
+    let text = "batch of 4 events exceeds the transaction capacity of 3";
+    refused(&source, &post("/v1/events", "text/plain", b"3\n4\n5\n6\n"), 413, text).await;
+    assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"3\n")).await.status, 200);
+    assert_eq!(source.metrics.refused_full.get(), 1);
+    assert_eq!(source.metrics.refused_too_large.get(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_finds_no_room_before_the_channel_is_503_too() {
+    let channel = Held::new();
+    let room_timeout = Duration::from_millis(20);
+    let source = Running::start_on(
+        kind(|config| {
+            config.room_timeout = room_timeout;
+            config.max_body_bytes = 16 << 20;
+        }),
+        channel.clone(),
+    )
+    .await;
+    // It takes all the room there is, until it is synced.
+    let mut large = source.connect().await;
+    soon(large.write_all(&post("/v1/events", "application/octet-stream", &vec![b'x'; 8 << 20]))).await.unwrap();
+    source.appended(1).await;
+    let text = "too much is on its way to the channel, try again later";
+    let answer = refused(&source, &post("/v1/events", "text/plain", b"x"), 503, text).await;
+    assert!(answer.head.contains("\r\nretry-after: 7"), "{answer:?}");
+    channel.release();
+    assert_eq!(parse(&read_to_end(&mut large).await).status, 200);
+    assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"x")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_too_slowly_is_408() {
+    let source = Running::start(kind(|config| config.request_timeout = Duration::from_millis(50))).await;
+    let mut stream = source.connect().await;
+    let whole = post("/v1/events", "text/plain", b"one\ntwo\n");
+    stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
+    let answer = parse(&read_to_end(&mut stream).await);
+    assert_eq!(answer.status, 408);
+    assert_eq!(answer.body, "{\"error\":\"the request did not arrive within 0.05 seconds\"}");
+    // One that never gets beyond its head is closed without an answer.
+    let mut stream = source.connect().await;
+    stream.write_all(b"POST /v1/ev").await.unwrap();
+    read_to_end(&mut stream).await;
+    assert_eq!(source.channel.stats().next, 0);
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_first_is_refused_before_it_sends_its_body() {
+    let source = Running::start(kind(|config| config.max_body_bytes = 1000)).await;
+    let mut stream = source.connect().await;
+    let head = "POST /v1/events HTTP/1.1\r\nHost: agent\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = parse(&read_to_end(&mut stream).await);
+    assert_eq!(answer.status, 413, "{answer:?}");
+}
