@@ -188,3 +188,46 @@ fn client(options: &S3Options, config: &SdkConfig) -> Client {
     }
     Client::from_conf(s3.build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn open(credentials: Credentials) -> Connection {
+        let endpoint = Some("http://127.0.0.1:9".into());
+        Connection::open(S3Options { endpoint, credentials, ..S3Options::new("b") }).await.unwrap()
+    }
+
+    fn as_if_opened_long_ago(connection: &Connection) {
+        connection.current().since = Instant::now().checked_sub(RELOAD_EVERY).unwrap();
+    }
+
+    #[tokio::test]
+    async fn refused_credentials_are_loaded_anew_once_and_not_too_often() {
+        let connection = open(Credentials::Profile("some".into())).await;
+        as_if_opened_long_ago(&connection);
+        assert!(!connection.reload_is_due(), "nothing was refused");
+        connection.failed_with(ErrorKind::Timeout);
+        assert!(!connection.reload_is_due(), "a time-out refuses nothing");
+        connection.failed_with(ErrorKind::CredentialsExpired);
+        assert!(connection.reload_is_due());
+        connection.failed_with(ErrorKind::AccessDenied);
+        assert!(!connection.reload_is_due(), "just loaded");
+        as_if_opened_long_ago(&connection);
+        assert!(connection.reload_is_due());
+        assert!(!connection.reload_is_due(), "one refusal, one reload");
+    }
+
+    #[tokio::test]
+    async fn fixed_credentials_have_nothing_to_load() {
+        let connection = open(Credentials::Static {
+            access_key_id: "a".into(),
+            secret_access_key: "b".into(),
+            session_token: None,
+        })
+        .await;
+        as_if_opened_long_ago(&connection);
+        connection.failed_with(ErrorKind::AccessDenied);
+        assert!(!connection.reload_is_due());
+    }
+}
