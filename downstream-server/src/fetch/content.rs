@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blob_store::{BlobStore, ByteStream, ObjectInfo};
 use bytes::Bytes;
-use contract::{ObjectKey, ObjectMetadata};
+use contract::{MetadataError, ObjectKey, ObjectMetadata};
 use futures_util::StreamExt as _;
 
 use super::decode::Decoder;
@@ -212,12 +212,14 @@ fn metadata(key: &str, info: &ObjectInfo) -> Result<Option<ObjectMetadata>, Fetc
     if !ours {
         return Ok(None);
     }
-    let metadata = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str))?;
-    match named {
-        Some(named) if named != metadata.cut => {
+    let metadata = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str));
+    match (named, metadata) {
+        (Some(named), Err(MetadataError::Foreign)) => Err(FetchError::NotTheCut { named, found: None }),
+        (_, Err(error)) => Err(error.into()),
+        (Some(named), Ok(metadata)) if named != metadata.cut => {
             Err(FetchError::NotTheCut { named, found: Some(metadata.cut.to_string()) })
         }
-        _ => Ok(Some(metadata)),
+        (_, Ok(metadata)) => Ok(Some(metadata)),
     }
 }
 
@@ -238,3 +240,6 @@ fn codec<'a>(key: &str, info: &'a ObjectInfo, metadata: Option<&'a ObjectMetadat
 async fn within<F: Future>(limit: Duration, work: F) -> Result<F::Output, FetchError> {
     tokio::time::timeout(limit, work).await.map_err(|_| FetchError::Timeout(limit))
 }
+
+#[cfg(test)]
+mod tests;

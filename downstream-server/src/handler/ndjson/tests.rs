@@ -1,1 +1,211 @@
+use std::fs;
 
+use blob_store::{BlobStore as _, Body, MemoryStore, PutOptions};
+use contract::Notice;
+use tempfile::TempDir;
+
+use super::*;
+use crate::fetch::FetchError;
+use crate::inbox::{Claim, FILE, Finished, Place, Report};
+use crate::testing::{config, inbox};
+
+/// A server's folder, its handler's file, and the store; without workers, so that a test can
+/// stop between any two steps.
+struct Bench {
+    dir: TempDir,
+    inbox: Inbox,
+    handler: Ndjson,
+    store: Arc<MemoryStore>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::over(TempDir::new().unwrap(), Arc::new(MemoryStore::new("logs"))).await.unwrap()
+    }
+
+    async fn over(dir: TempDir, store: Arc<MemoryStore>) -> Result<Self, OutputError> {
+        let inbox = inbox(&dir);
+        let handler = Ndjson::open(&dir.path().join("out.ndjson"), &inbox).await?;
+        Ok(Self { dir, inbox, handler, store })
+    }
+
+    async fn reopen(self) -> Self {
+        let Self { dir, inbox, handler, store } = self;
+        drop((inbox, handler));
+        Self::over(dir, store).await.unwrap()
+    }
+
+    /// What a power cut at this moment would leave: the files as they are on the disk. The
+    /// output's name in the inbox is its path, so the copy gets a path of its own.
+    async fn crash(&self) -> Self {
+        let copy = TempDir::new().unwrap();
+        for entry in fs::read_dir(self.dir.path()).unwrap() {
+            let name = entry.unwrap().file_name();
+            // The shared-memory file is rebuilt from the log.
+            if name.to_str().is_some_and(|name| !name.ends_with("-shm")) {
+                fs::copy(self.dir.path().join(&name), copy.path().join(&name)).unwrap();
+            }
+        }
+        let path = |dir: &TempDir| {
+            format!("ndjson {}", dir.path().canonicalize().unwrap().join("out.ndjson").display())
+        };
+        let inbox = Connection::open(copy.path().join(FILE)).unwrap();
+        inbox
+            .execute("UPDATE outputs SET name = ?2 WHERE name = ?1", [path(&self.dir), path(&copy)])
+            .unwrap();
+        drop(inbox);
+        Self::over(copy, self.store.clone()).await.unwrap()
+    }
+
+    async fn arrive(&self, key: &str, content: &str) {
+        let put = PutOptions { crc32c: crc32c::crc32c(content.as_bytes()), ..PutOptions::default() };
+        self.store.put_if_absent(key, Body::from(content.as_bytes().to_vec()), &put).await.unwrap();
+        self.inbox.put(Notice::new("logs", key), key.to_owned(), 0).await.unwrap();
+    }
+
+    async fn claim(&self) -> Option<Claim> {
+        self.inbox.claim(1, 1_000).await.unwrap().claims.pop()
+    }
+
+    async fn open(&self, claim: &Claim) -> Content {
+        let limits = config(&["--fetch-read-ahead-bytes", "8"]).fetch;
+        Content::open(self.store.clone(), &claim.places[0], &limits).await.unwrap()
+    }
+
+    async fn handle(&self, claim: &Claim, content: &mut Content) -> Result<Box<dyn Effect>, HandlerError> {
+        let Place { bucket, key, .. } = claim.places[0].clone();
+        let delivery = Delivery {
+            id: claim.identity.clone(),
+            attempt: claim.attempt,
+            notice_id: claim.notice_id.clone(),
+            bucket,
+            key,
+            version_id: None,
+            metadata: content.metadata().cloned(),
+        };
+        self.handler.handle(&delivery, content).await
+    }
+
+    async fn finish(
+        &self,
+        claim: &Claim,
+        content: &Content,
+        effect: Box<dyn Effect>,
+    ) -> Result<Finished, InboxError> {
+        let report = Report {
+            identity: content.identity(),
+            events: content.events(),
+            bytes: content.stored_bytes(),
+            now_ms: 1_000,
+        };
+        self.inbox.finish(claim, report, effect).await
+    }
+
+    /// Works off all that is owed.
+    async fn drain(&self) {
+        while let Some(claim) = self.claim().await {
+            let mut content = self.open(&claim).await;
+            let effect = self.handle(&claim, &mut content).await.unwrap();
+            self.finish(&claim, &content, effect).await.unwrap();
+        }
+    }
+
+    fn written(&self) -> String {
+        fs::read_to_string(self.dir.path().join("out.ndjson")).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn lines_are_written_byte_for_byte_and_a_missing_last_newline_is_added() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "{\"n\": 1}\r\n\n\tsecond \u{1f30a}\n").await;
+    bench.arrive("b", "no newline").await;
+    bench.arrive("c", "").await;
+    bench.arrive("d", "last\n").await;
+    bench.drain().await;
+    assert_eq!(bench.written(), "{\"n\": 1}\r\n\n\tsecond \u{1f30a}\nno newline\nlast\n");
+}
+
+#[tokio::test]
+async fn whenever_the_server_dies_each_object_is_in_the_file_once_after_the_restart() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "a1\na2\n").await;
+    bench.arrive("b", "b1\nb2\n").await;
+    let everything = "a1\na2\nb1\nb2\n";
+
+    let claim = bench.claim().await.unwrap();
+    let mut content = bench.open(&claim).await;
+    let crashed = bench.crash().await;
+    crashed.drain().await;
+    assert_eq!(crashed.written(), everything, "died before the object");
+
+    let effect = bench.handle(&claim, &mut content).await.unwrap();
+    assert_eq!(bench.written(), "a1\na2\n");
+    let crashed = bench.crash().await;
+    assert_eq!(crashed.written(), "", "lines that were never committed are cut off at start");
+    crashed.drain().await;
+    assert_eq!(crashed.written(), everything, "died after the file's sync and before the commit");
+
+    bench.finish(&claim, &content, effect).await.unwrap();
+    let crashed = bench.crash().await;
+    assert_eq!(crashed.written(), "a1\na2\n");
+    crashed.drain().await;
+    assert_eq!(crashed.written(), everything, "died after the commit");
+
+    let bench = bench.reopen().await;
+    bench.drain().await;
+    assert_eq!(bench.written(), everything, "stopped in order");
+}
+
+#[tokio::test]
+async fn an_object_that_turns_out_broken_or_cancelled_leaves_nothing_behind() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "a1\n").await;
+    bench.drain().await;
+    let broken = PutOptions {
+        content_encoding: Some("gzip".to_owned()),
+        crc32c: crc32c::crc32c(b"no gzip"),
+        ..PutOptions::default()
+    };
+    bench.store.put_if_absent("b", Body::from(b"no gzip".to_vec()), &broken).await.unwrap();
+    bench.inbox.put(Notice::new("logs", "b"), "b".to_owned(), 0).await.unwrap();
+    let claim = bench.claim().await.unwrap();
+    let mut content = bench.open(&claim).await;
+    let Err(HandlerError::Fetch(FetchError::Decode { .. })) = bench.handle(&claim, &mut content).await else {
+        panic!("broken gzip was taken");
+    };
+    assert_eq!(bench.written(), "a1\n");
+
+    bench.arrive("c", "c1\n").await;
+    let claim = bench.claim().await.unwrap();
+    let mut content = bench.open(&claim).await;
+    let effect = bench.handle(&claim, &mut content).await.unwrap();
+    assert_eq!(bench.written(), "a1\nc1\n");
+    drop(effect);
+    assert_eq!(bench.written(), "a1\n");
+}
+
+#[tokio::test]
+async fn a_repeat_that_only_the_fetch_could_tell_is_taken_back() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "a1\n").await;
+    bench.drain().await;
+    bench.inbox.put(Notice::new("logs", "a"), "again".to_owned(), 0).await.unwrap();
+    let claim = bench.claim().await.unwrap();
+    let mut content = bench.open(&claim).await;
+    let effect = bench.handle(&claim, &mut content).await.unwrap();
+    assert_eq!(bench.finish(&claim, &content, effect).await.unwrap(), Finished::Repeat);
+    assert_eq!(bench.written(), "a1\n");
+}
+
+#[tokio::test]
+async fn a_file_that_lost_committed_lines_stops_the_start() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "a1\n").await;
+    bench.drain().await;
+    let Bench { dir, inbox, handler, store } = bench;
+    drop((inbox, handler));
+    fs::write(dir.path().join("out.ndjson"), "a").unwrap();
+    let error = Bench::over(dir, store).await.err().expect("the start was stopped").to_string();
+    assert!(error.contains("holds 1 bytes, and 3 are committed"), "{error}");
+}

@@ -1,0 +1,137 @@
+use blob_store::{Body, Fault, FaultPlan, FaultyStore, MemoryStore, Operation, PutOptions};
+use contract::{ChannelId, CutId, CutKind};
+
+use super::*;
+use crate::fetch::Verdict;
+use crate::testing::config;
+
+fn ours(content: &[u8]) -> ObjectMetadata {
+    ObjectMetadata {
+        version: 1,
+        cut: CutId { channel: ChannelId([7; 16]), sink: "s3".parse().unwrap(), number: 5 },
+        kind: CutKind::Events,
+        events: 3,
+        first: 10,
+        last: 12,
+        set_aside: 0,
+        total_events: 13,
+        total_dead_lettered: 0,
+        total_damaged: 0,
+        length: content.len() as u64,
+        crc32c: crc32c::crc32c(content),
+        encoder: "text".to_owned(),
+        codec: "none".to_owned(),
+    }
+}
+
+fn our_key() -> String {
+    format!("events/{}.txt", ours(b"").cut)
+}
+
+async fn stored(key: &str, content: &[u8], metadata: Option<&ObjectMetadata>) -> Arc<MemoryStore> {
+    let store = Arc::new(MemoryStore::new("logs"));
+    let put = PutOptions {
+        metadata: metadata.map(ObjectMetadata::to_pairs).unwrap_or_default(),
+        crc32c: crc32c::crc32c(content),
+        ..PutOptions::default()
+    };
+    store.put_if_absent(key, Body::from(content.to_vec()), &put).await.unwrap();
+    store
+}
+
+async fn read(
+    store: Arc<dyn BlobStore>,
+    key: &str,
+    flags: &[&str],
+) -> Result<(Vec<u8>, Content), FetchError> {
+    let place = Place { bucket: "logs".to_owned(), key: key.to_owned(), version_id: None };
+    let mut content = Content::open(store, &place, &config(flags).fetch).await?;
+    let mut whole = Vec::new();
+    while let Some(piece) = content.next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok((whole, content))
+}
+
+#[tokio::test]
+async fn an_object_of_ours_is_held_against_its_own_metadata() {
+    let text = b"one\ntwo\nthree\n";
+    let (whole, content) =
+        read(stored(&our_key(), text, Some(&ours(text))).await, &our_key(), &[]).await.unwrap();
+    assert_eq!(whole, text);
+    assert_eq!((content.events(), content.lines().count()), (3, 3));
+    assert_eq!(content.identity(), Identity::of_cut(ours(b"").cut));
+
+    let longer = ObjectMetadata { length: 15, ..ours(text) };
+    let error = read(stored(&our_key(), text, Some(&longer)).await, &our_key(), &[]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the object has 14 bytes instead of 15");
+    let other = ObjectMetadata { crc32c: 1, ..ours(text) };
+    let error = read(stored(&our_key(), text, Some(&other)).await, &our_key(), &[]).await.unwrap_err();
+    let found = crc32c::crc32c(text);
+    assert_eq!(error.to_string(), format!("the object's crc32c is {found:08x} instead of 00000001"));
+    assert_eq!(error.verdict(), Verdict::Retry);
+}
+
+#[tokio::test]
+async fn a_key_that_names_a_cut_which_the_object_is_not_is_never_taken() {
+    let other = CutId { number: 6, ..ours(b"").cut };
+    let metadata = ObjectMetadata { cut: other.clone(), ..ours(b"x") };
+    let error = read(stored(&our_key(), b"x", Some(&metadata)).await, &our_key(), &[]).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("the key names cut {}, and the object holds {other}", ours(b"").cut)
+    );
+    assert_eq!(error.verdict(), Verdict::Never);
+    let error = read(stored(&our_key(), b"x", None).await, &our_key(), &[]).await.unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Never);
+    assert_eq!(error.to_string(), format!("the key names cut {}, and the object holds none", ours(b"").cut));
+}
+
+#[tokio::test]
+async fn a_foreign_object_is_counted_by_lines_and_decoded_by_its_extension() {
+    let text = b"one\ntwo";
+    let gzip = {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = zstd::encode_all(&text[..], 1).unwrap();
+    for (key, content) in [("a.log", &text[..]), ("a.log.gz", &gzip), ("a.log.zst", &zstd)] {
+        let (whole, read) = read(stored(key, content, None).await, key, &[]).await.unwrap();
+        assert_eq!((whole.as_slice(), read.events()), (&text[..], 2), "{key}");
+        assert_eq!(read.stored_bytes(), content.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn an_object_above_a_limit_is_refused_before_or_while_it_is_read() {
+    let store = stored("a", &[b'x'; 101], None).await;
+    let error = read(store, "a", &["--fetch-max-object-bytes", "100"]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the object has 101 bytes, and fetch.max_object_bytes is 100");
+    assert_eq!(error.verdict(), Verdict::Never);
+    let bomb = zstd::encode_all(&vec![0; 10 << 20][..], 1).unwrap();
+    let error =
+        read(stored("a.zst", &bomb, None).await, "a.zst", &["--fetch-max-decoded-bytes", "1MiB"]).await;
+    let error = error.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the object decodes to more than fetch.max_decoded_bytes, which is 1048576"
+    );
+    assert_eq!(error.verdict(), Verdict::Never);
+}
+
+#[tokio::test]
+async fn a_missing_object_is_a_state_of_its_own() {
+    let error = read(stored("a", b"", None).await, "b", &[]).await.unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Missing);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_tried_again_later() {
+    let plan =
+        FaultPlan::default().script(Operation::Get, [Some(Fault::Before(blob_store::ErrorKind::Server))]);
+    let store = Arc::new(FaultyStore::new(MemoryStore::new("logs"), plan));
+    let error = read(store, "a", &[]).await.unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Retry, "{error}");
+}

@@ -1,0 +1,157 @@
+//! From notices to effects, over a store that fails at random.
+
+use std::sync::Arc;
+
+use blob_store::{FaultPlan, FaultyStore, MemoryStore};
+use downstream_server::fetch::Content;
+use downstream_server::handler::{Delivery, Effect, Handler, HandlerError, Outcome};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::site::{Site, eventually, store};
+
+fn content(number: usize) -> String {
+    (0..50).map(|line| format!("{{\"object\":{number},\"line\":{line}}}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_is_in_the_file_once_over_failing_fetches_repeated_notices_and_restarts_i8() {
+    const OBJECTS: usize = 60;
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out.ndjson");
+    let bucket = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
+    for number in 0..OBJECTS {
+        store(&*bucket, &format!("k{number}"), &content(number)).await;
+    }
+    bucket.set_plan(FaultPlan::default().random(7, 0.3));
+    let flags = [
+        "--handler-kind",
+        "ndjson",
+        "--handler-path",
+        out.to_str().unwrap(),
+        "--fetch-read-ahead-bytes",
+        "100",
+    ];
+    for round in 0..3 {
+        let site = Site::start(dir.path(), bucket.clone(), None, &flags).await;
+        // Each round repeats all notices of the earlier ones, while objects are under way.
+        for number in 0..OBJECTS * (round + 1) / 3 {
+            assert_eq!(site.notify(&format!("k{number}")).await, 202);
+        }
+        site.stop().await;
+    }
+    let site = Site::start(dir.path(), bucket.clone(), None, &flags).await;
+    site.until_done(OBJECTS as u64).await;
+    eventually("nothing is owed", async || {
+        let totals = site.get("/v1/summary").await["totals"].clone();
+        (totals["owed"] == 0 && totals["fetching"] == 0).then_some(())
+    })
+    .await;
+    site.stop().await;
+    let written = std::fs::read_to_string(&out).unwrap();
+    let mut found: Vec<&str> = written.split_inclusive('\n').collect();
+    let expected: Vec<String> = (0..OBJECTS).map(content).collect();
+    let mut expected: Vec<&str> = expected.iter().flat_map(|content| content.split_inclusive('\n')).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert!(bucket.injected() > 0, "the store never failed, so nothing was shown");
+}
+
+#[tokio::test]
+async fn a_missing_object_is_tried_a_bounded_number_of_times_and_then_a_dead_letter_with_its_reason() {
+    let dir = TempDir::new().unwrap();
+    let bucket = Arc::new(MemoryStore::new("logs"));
+    let site = Site::start(dir.path(), bucket, None, &["--retry-missing-attempts", "3"]).await;
+    site.notify("never/stored").await;
+    let dead = eventually("the object is dead", async || {
+        let dead = site.get("/v1/objects?state=dead").await;
+        dead["objects"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert_eq!((&dead["key"], &dead["attempts"]), (&"never/stored".into(), &3.into()));
+    let reason = dead["last_error"].as_str().unwrap();
+    assert!(reason.starts_with("getting object never/stored: "), "{reason}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_that_is_later_than_its_notice_still_arrives_and_is_shown_as_its_lines() {
+    let dir = TempDir::new().unwrap();
+    let bucket = Arc::new(MemoryStore::new("logs"));
+    let site = Site::start(dir.path(), bucket.clone(), None, &["--retry-missing-attempts", "1000"]).await;
+    site.notify("late").await;
+    eventually("an attempt missed it", async || {
+        let listing = site.get("/v1/objects").await;
+        (listing["objects"][0]["attempts"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
+    store(&*bucket, "late", "first <b>line</b>\nsecond\n").await;
+    site.until_done(1).await;
+    let recent = eventually("the lines are shown", async || {
+        let lines = site.get("/v1/recent").await["lines"].clone();
+        (lines != serde_json::json!([])).then_some(lines)
+    })
+    .await;
+    let expected = serde_json::json!([
+        { "object": 1, "text": "first <b>line</b>" },
+        { "object": 1, "text": "second" },
+    ]);
+    assert_eq!(recent, expected);
+    site.stop().await;
+}
+
+/// What a user would write: a handler whose effect is a row in the inbox's own database.
+struct Count;
+
+struct Counted(u64);
+
+#[async_trait::async_trait]
+impl Handler for Count {
+    fn name(&self) -> &'static str {
+        "count"
+    }
+
+    async fn handle(
+        &self,
+        delivery: &Delivery,
+        content: &mut Content,
+    ) -> Result<Box<dyn Effect>, HandlerError> {
+        let mut bytes = 0;
+        while let Some(piece) = content.next().await? {
+            bytes += piece.len() as u64;
+        }
+        if delivery.attempt == 1 {
+            return Err(HandlerError::retry("the first attempt always fails"));
+        }
+        Ok(Box::new(Counted(bytes)))
+    }
+}
+
+impl Effect for Counted {
+    fn apply(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
+        transaction.execute("CREATE TABLE IF NOT EXISTS counted (bytes INTEGER)", [])?;
+        transaction.execute("INSERT INTO counted VALUES (?1)", [self.0]).map(drop)
+    }
+
+    fn settle(self: Box<Self>, _: Outcome) {}
+}
+
+#[tokio::test]
+async fn a_handler_of_ones_own_commits_its_effect_with_the_object() {
+    let dir = TempDir::new().unwrap();
+    let bucket = Arc::new(MemoryStore::new("logs"));
+    store(&*bucket, "a", "12345").await;
+    store(&*bucket, "b", "1234567").await;
+    let site = Site::start(dir.path(), bucket, Some(Arc::new(Count)), &[]).await;
+    for key in ["a", "b", "a", "b"] {
+        site.notify(key).await;
+    }
+    site.until_done(2).await;
+    site.stop().await;
+    let inbox = Connection::open(dir.path().join(downstream_server::inbox::FILE)).unwrap();
+    let sums: (u64, u64) = inbox
+        .query_row("SELECT count(*), sum(bytes) FROM counted", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(sums, (2, 12));
+}

@@ -1,0 +1,132 @@
+//! A running server and the few requests that the tests make.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blob_store::{BlobStore, Body, PutOptions};
+use downstream_server::config::Start;
+use downstream_server::fetch::Stores;
+use downstream_server::handler::Handler;
+use downstream_server::{Config, Parts, RunError, run_with};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Longest wait for anything; far beyond what is needed, so that it only ends a hopeless wait.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server in this process.
+pub(crate) struct Site {
+    pub(crate) address: String,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+/// The configuration of these flags, with a folder and a free port.
+pub(crate) fn config(dir: &Path, flags: &[&str]) -> Config {
+    let folder = dir.to_str().unwrap();
+    let ready = dir.join("ready.json");
+    let args = [
+        "downstream-server",
+        "--listen",
+        "127.0.0.1:0",
+        "--dir",
+        folder,
+        "--notices-buckets",
+        "logs",
+        "--ready-file",
+        ready.to_str().unwrap(),
+        "--retry-base",
+        "1ms",
+        "--retry-max",
+        "20ms",
+    ];
+    match Start::from_args(args.iter().chain(flags), |_| None).unwrap() {
+        Start::Run(config) => *config,
+        Start::Print(text) => panic!("{text}"),
+    }
+}
+
+impl Site {
+    pub(crate) async fn start(
+        dir: &Path,
+        store: Arc<dyn BlobStore>,
+        handler: Option<Arc<dyn Handler>>,
+        flags: &[&str],
+    ) -> Self {
+        let config = config(dir, flags);
+        let ready = dir.join("ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let (stop, stopped) = oneshot::channel();
+        let stores = Stores::from([("logs".to_owned(), store)]);
+        let running =
+            tokio::spawn(run_with(config, Parts { stores, handler }, async { drop(stopped.await) }));
+        let ready = eventually("the server is ready", async || std::fs::read(&ready).ok()).await;
+        let ready: Value = serde_json::from_slice(&ready).unwrap();
+        Self { address: ready["address"].as_str().unwrap().to_owned(), stop, running }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap().unwrap();
+    }
+
+    pub(crate) async fn notify(&self, key: &str) -> u16 {
+        request(
+            &self.address,
+            "POST",
+            "/v1/notices",
+            &serde_json::json!({"bucket": "logs", "key": key}).to_string(),
+        )
+        .await
+        .0
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, body) = request(&self.address, "GET", path, "").await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Waits until so many objects are done.
+    pub(crate) async fn until_done(&self, count: u64) {
+        let what = format!("{count} objects are done");
+        eventually(&what, async || (self.get("/v1/summary").await["totals"]["done"] == count).then_some(()))
+            .await;
+    }
+}
+
+/// Asks until there is an answer, for as long as there is hope.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) async fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+pub(crate) async fn store(store: &dyn BlobStore, key: &str, content: &str) {
+    let put = PutOptions { crc32c: crc32c::crc32c(content.as_bytes()), ..PutOptions::default() };
+    store.put_if_absent(key, Body::from(content.as_bytes().to_vec()), &put).await.unwrap();
+}
