@@ -111,7 +111,9 @@ impl Decoder {
                 [] => Ok(()),
                 last => self.line.take(self.shape, last, draft),
             },
-            Shape::Flume { charset, normalise } => flume::decode(&self.whole.into_bytes(), charset, normalise, draft),
+            Shape::Flume { charset, normalise } => {
+                flume::decode(&self.whole.into_bytes(), charset, normalise, draft)
+            }
             Shape::Json => json::decode(&self.whole.into_bytes(), draft),
             Shape::Raw => match &*self.whole.into_bytes() {
                 [] => Err(BadInput::whole("the body is empty")),

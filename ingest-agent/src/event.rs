@@ -319,7 +319,10 @@ mod tests {
 
         payload.clear();
         encode(&mut payload, Some(-2), [("a", "bc")], b"!");
-        assert_eq!(payload, b"\x13\xfe\xff\xff\xff\xff\xff\xff\xff\x0b\0\0\0\x01\0\0\0a\x02\0\0\0bc\x01\0\0\0!");
+        assert_eq!(
+            payload,
+            b"\x13\xfe\xff\xff\xff\xff\xff\xff\xff\x0b\0\0\0\x01\0\0\0a\x02\0\0\0bc\x01\0\0\0!"
+        );
     }
 
     #[test]

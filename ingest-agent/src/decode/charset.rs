@@ -35,7 +35,8 @@ pub struct Text<'a> {
 impl Charset {
     /// The charset called `name`, in any case.
     pub fn named(name: &str) -> Result<Self, UnsupportedCharset> {
-        let known = [("utf-8", Self::Utf8), ("utf8", Self::Utf8), ("utf-16", Self::Utf16), ("utf-32", Self::Utf32)];
+        let known =
+            [("utf-8", Self::Utf8), ("utf8", Self::Utf8), ("utf-16", Self::Utf16), ("utf-32", Self::Utf32)];
         let found = known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, charset)| charset).ok_or_else(|| UnsupportedCharset(name.to_owned()))
     }
@@ -66,7 +67,9 @@ impl Charset {
                 out.extend_from_slice(b"\xfe\xff");
                 text.encode_utf16().for_each(|unit| out.extend_from_slice(&unit.to_be_bytes()));
             }
-            Self::Utf32 => text.chars().for_each(|char| out.extend_from_slice(&u32::from(char).to_be_bytes())),
+            Self::Utf32 => {
+                text.chars().for_each(|char| out.extend_from_slice(&u32::from(char).to_be_bytes()))
+            }
         }
     }
 }

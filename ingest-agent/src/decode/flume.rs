@@ -115,7 +115,9 @@ fn texts<'a>(element: &str, headers: &'a RawValue) -> Result<Vec<Header<'a>>, Ba
 fn text_of<'a>(element: &str, value: &'a RawValue, what: &str) -> Result<Option<Cow<'a, str>>, BadInput> {
     let raw = value.get();
     match raw.as_bytes()[0] {
-        b'"' if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Ok(Some(Cow::Borrowed(&raw[1..raw.len() - 1]))),
+        b'"' if memchr::memchr(b'\\', raw.as_bytes()).is_none() => {
+            Ok(Some(Cow::Borrowed(&raw[1..raw.len() - 1])))
+        }
         b'"' => match serde_json::from_str(raw) {
             Ok(text) => Ok(Some(Cow::Owned(text))),
             Err(error) => {

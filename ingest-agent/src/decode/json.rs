@@ -54,10 +54,7 @@ pub(super) fn not_text(body: &[u8], byte: usize) -> BadInput {
 ///
 /// What `each` finds wrong counts its bytes from the beginning of its element; it is passed on with the element's number
 /// and place.
-pub(super) fn elements(
-    text: &str,
-    each: impl FnMut(&str) -> Result<(), BadInput>,
-) -> Result<(), BadInput> {
+pub(super) fn elements(text: &str, each: impl FnMut(&str) -> Result<(), BadInput>) -> Result<(), BadInput> {
     let mut walk = Walk { text, index: 0, bad: None, each };
     let mut json = serde_json::Deserializer::from_str(text);
     let walked = json.deserialize_seq(&mut walk);

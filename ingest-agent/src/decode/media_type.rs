@@ -5,7 +5,8 @@ use super::charset::{Charset, UnsupportedCharset};
 
 /// The shape of a body sent to `/v1/events`; the table is in the header of the HTTP source.
 pub fn shape(content_type: Option<&str>, validate_ndjson: bool) -> Shape {
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence =
+        content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "application/json" | "text/json" => Shape::Json,
         "application/x-ndjson"

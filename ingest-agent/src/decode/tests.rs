@@ -48,14 +48,11 @@ fn each_shape_keeps_the_bytes_that_were_sent() {
     let cases: [(Shape, &str, &[&str]); 17] = [
         (Shape::Json, r#"{"a": 1}"#, &[r#"{"a": 1}"#]),
         (Shape::Json, " \n{\"a\":\n 1.50}\r\n", &["{\"a\":\n 1.50}"]),
-        (Shape::Json, r#"[{"a":1.50}, {"b" : "\u00fc"} ,[1, 2],"t",null, 7]"#, &[
-            r#"{"a":1.50}"#,
-            r#"{"b" : "\u00fc"}"#,
-            "[1, 2]",
-            r#""t""#,
-            "null",
-            "7",
-        ]),
+        (
+            Shape::Json,
+            r#"[{"a":1.50}, {"b" : "\u00fc"} ,[1, 2],"t",null, 7]"#,
+            &[r#"{"a":1.50}"#, r#"{"b" : "\u00fc"}"#, "[1, 2]", r#""t""#, "null", "7"],
+        ),
         (Shape::Json, "[]", &[]),
         (Shape::Json, "\"text\"", &["\"text\""]),
         (NDJSON, "{\"a\":1}\n{\"b\": 2}\n", &["{\"a\":1}", "{\"b\": 2}"]),
@@ -102,7 +99,11 @@ fn what_a_sender_must_change_is_named_with_its_element_or_line_and_its_byte() {
         (FLUME, b"[{\"body\":\"a\"},{\"body\":{}}]", "element 1, byte 22: body is not a text"),
         (FLUME, b"[{\"body\":\"\\ud800\"}]", "element 0, byte 16: unexpected end of hex escape"),
         (FLUME, b"[{\"headers\":{\"h\":[]}}]", "element 0, byte 17: a header is not a text"),
-        (FLUME, b"[{\"headers\":{\"h\":\"1\",\"h\":\"2\"}}]", "element 0, byte 12: header \"h\" is named twice"),
+        (
+            FLUME,
+            b"[{\"headers\":{\"h\":\"1\",\"h\":\"2\"}}]",
+            "element 0, byte 12: header \"h\" is named twice",
+        ),
     ];
     for (shape, body, expected) in cases {
         let found = decode(shape, body);

@@ -83,7 +83,8 @@ impl FromStr for Encoder {
     type Err = UnknownEncoder;
 
     fn from_str(name: &str) -> Result<Self, UnknownEncoder> {
-        let known = [Self::Text, Self::Raw, Self::JsonLines].into_iter().find(|encoder| encoder.name() == name);
+        let known =
+            [Self::Text, Self::Raw, Self::JsonLines].into_iter().find(|encoder| encoder.name() == name);
         known.ok_or_else(|| UnknownEncoder(name.to_owned()))
     }
 }
@@ -106,15 +107,12 @@ fn json_line(event: &EventRef<'_>, arrival_ms: i64, out: &mut Vec<u8>) {
         out.push(b':');
         json(value, out);
     }
-    match str::from_utf8(event.body) {
-        Ok(text) => {
-            out.extend_from_slice(b"},\"body\":");
-            json(text, out);
-        }
-        Err(_) => {
-            out.extend_from_slice(b"},\"body_base64\":");
-            json(&format_args!("{}", Base64Display::new(event.body, &STANDARD)), out);
-        }
+    if let Ok(text) = str::from_utf8(event.body) {
+        out.extend_from_slice(b"},\"body\":");
+        json(text, out);
+    } else {
+        out.extend_from_slice(b"},\"body_base64\":");
+        json(&format_args!("{}", Base64Display::new(event.body, &STANDARD)), out);
     }
     out.extend_from_slice(b"}\n");
 }
@@ -128,7 +126,12 @@ mod tests {
     use super::*;
     use crate::event::{self, decode_all};
 
-    fn encoded(encoder: Encoder, timestamp_ms: Option<i64>, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    fn encoded(
+        encoder: Encoder,
+        timestamp_ms: Option<i64>,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Vec<u8> {
         let mut payload = Vec::new();
         event::encode(&mut payload, timestamp_ms, headers.iter().copied(), body);
         let mut out = b"before ".to_vec();
@@ -147,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_json_line_has_the_timestamp_the_headers_and_the_body() {
-        let cases: [(Option<i64>, &[(&str, &str)], &[u8], &str); 5] = [
+        type Case<'a> = (Option<i64>, &'a [(&'a str, &'a str)], &'a [u8], &'a str);
+        let cases: [Case<'_>; 5] = [
             (None, &[], b"hello", r#"{"timestamp":1000,"headers":{},"body":"hello"}"#),
             (Some(-5), &[("a", "1")], b"", r#"{"timestamp":-5,"headers":{"a":"1"},"body":""}"#),
             (

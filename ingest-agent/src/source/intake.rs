@@ -94,7 +94,9 @@ impl Intake {
     pub fn count_refused(&self, error: &AppendError, requests: u64) {
         let counter = match error {
             AppendError::Full { .. } | AppendError::DiskFloor { .. } => &self.metrics.refused_full,
-            AppendError::TooLarge { .. } | AppendError::TransactionCapacity { .. } => &self.metrics.refused_too_large,
+            AppendError::TooLarge { .. } | AppendError::TransactionCapacity { .. } => {
+                &self.metrics.refused_too_large
+            }
             AppendError::Poisoned(_) | AppendError::Closed => &self.metrics.failed,
         };
         counter.inc_by(requests);

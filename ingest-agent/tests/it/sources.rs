@@ -1,5 +1,7 @@
 //! The sources over real sockets, on channels that the tests can hold, fill and read.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic where it stands")]
+
 mod http;
 mod http_refusals;
 mod netcat;
@@ -11,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durable_channel::{
-    AppendError, Appended, Batch, Channel, ChannelFailure, CloseError, Item, MemoryChannel, OpenError, Reader,
-    ReaderStatus, RetireError, Start, Stats,
+    AppendError, Appended, Batch, Channel, ChannelFailure, CloseError, Item, MemoryChannel, OpenError,
+    Reader, ReaderStatus, RetireError, Start, Stats,
 };
 use ingest_agent::channel::ChannelHandle;
 use ingest_agent::event::decode_all;
@@ -53,21 +55,25 @@ struct Held {
 }
 
 impl Running {
-    async fn start(kind: SourceKind) -> Self {
-        Self::start_on(kind, Arc::new(memory_channel())).await
+    fn start(kind: SourceKind) -> Self {
+        Self::start_on(kind, Arc::new(memory_channel()))
     }
 
-    async fn start_on(kind: SourceKind, channel: Arc<dyn Channel>) -> Self {
+    fn start_on(kind: SourceKind, channel: Arc<dyn Channel>) -> Self {
         let handle = ChannelHandle::new("c", Arc::clone(&channel), QUEUE_BYTES);
-        Self::start_with(kind, channel, vec![handle]).await
+        Self::start_with(kind, channel, vec![handle])
     }
 
-    async fn start_with(kind: SourceKind, channel: Arc<dyn Channel>, channels: Vec<ChannelHandle>) -> Self {
+    fn start_with(kind: SourceKind, channel: Arc<dyn Channel>, channels: Vec<ChannelHandle>) -> Self {
         let bound = source::bind(kind).unwrap();
         let (address, metrics) = (bound.address(), Arc::new(SourceMetrics::default()));
         let shutdown = CancellationToken::new();
-        let context =
-            SourceContext { name: "s".into(), channels, metrics: Arc::clone(&metrics), shutdown: shutdown.clone() };
+        let context = SourceContext {
+            name: "s".into(),
+            channels,
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+        };
         let task = tokio::spawn(source::run(bound, context));
         Self { address, channel, metrics, shutdown, task }
     }
@@ -183,7 +189,9 @@ impl Held {
     fn release(&self) {
         self.released.store(true, Ordering::SeqCst);
         let hooks = self.hooks.lock().unwrap().clone();
-        hooks.iter().for_each(|hook| hook());
+        for hook in hooks {
+            hook();
+        }
     }
 }
 

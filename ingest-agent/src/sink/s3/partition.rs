@@ -74,8 +74,14 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 #[derive(Debug, Clone)]
 enum Compiled {
     Literal(String),
-    Header { name: String, missing: Unresolved },
-    Field { slot: usize, missing: Unresolved },
+    Header {
+        name: String,
+        missing: Unresolved,
+    },
+    Field {
+        slot: usize,
+        missing: Unresolved,
+    },
     /// An index into the clock's texts.
     Time(usize),
     Millis,
@@ -230,7 +236,8 @@ impl Clock {
             return Ok(());
         }
         self.second = None;
-        self.write(second).map_err(|_| Unresolved("time within the calendar (years -9999 to 9999)".into()))?;
+        self.write(second)
+            .map_err(|_| Unresolved("time within the calendar (years -9999 to 9999)".into()))?;
         self.second = Some(second);
         Ok(())
     }

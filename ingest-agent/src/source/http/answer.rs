@@ -43,7 +43,9 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Method(method) if matches!(*method, Method::TRACE | Method::OPTIONS) => StatusCode::FORBIDDEN,
+            Self::Method(method) if matches!(*method, Method::TRACE | Method::OPTIONS) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path(_) => StatusCode::NOT_FOUND,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,

@@ -95,7 +95,9 @@ impl Receiving<'_> {
             (None, _, _) => UNKNOWN_BYTES,
             (Some(declared), Encoding::Gzip | Encoding::Zstd, _) => 8 * declared,
             // Lines are encoded as they come, and each adds a few bytes.
-            (Some(declared), Encoding::Identity, Shape::JsonLines { .. } | Shape::TextLines) => declared + declared / 8,
+            (Some(declared), Encoding::Identity, Shape::JsonLines { .. } | Shape::TextLines) => {
+                declared + declared / 8
+            }
             // Everything else is kept whole until it is encoded.
             (Some(declared), Encoding::Identity, _) => declared * 5 / 2,
         };

@@ -1,6 +1,7 @@
 //! The HTTP source: what is stored, and when it is said to be.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(super) fn request(line: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
         head.push_str("\r\n");
     }
     if !headers.iter().any(|header| header.starts_with("Transfer-Encoding")) {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     [head.as_bytes(), b"\r\n", body].concat()
 }
@@ -85,7 +86,7 @@ fn chunked(body: &[u8], size: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn flumes_json_is_answered_200_with_an_empty_body_at_any_path() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     let body = br#"[{"headers":{"host":"a","timestamp":"1700000000123"},"body":"one"},{"body":"two"}]"#;
     for path in ["/", "/flume", "/a/b?c=d"] {
         let answer = ask(&source, &post(path, "application/json", body)).await;
@@ -112,7 +113,7 @@ async fn flumes_bodies_keep_the_charset_of_their_request_or_are_normalised() {
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let body = [b"\xff\xfe", &utf16[..]].concat();
     for (normalise, expected) in [(false, &b"\xfe\xff\0g\0r\0\xfc\0n"[..]), (true, "grün".as_bytes())] {
-        let source = Running::start(kind(|config| config.normalise_to_utf8 = normalise)).await;
+        let source = Running::start(kind(|config| config.normalise_to_utf8 = normalise));
         let answer = ask(&source, &post("/", "application/json; charset=UTF-16", &body)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(source.stored()[0].body, expected);
@@ -121,7 +122,7 @@ async fn flumes_bodies_keep_the_charset_of_their_request_or_are_normalised() {
 
 #[tokio::test]
 async fn the_content_type_says_what_is_an_event() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     let cases: [(&str, &str, &[&str]); 9] = [
         ("application/json", "{\"a\": 1.50}\n", &["{\"a\": 1.50}"]),
         ("application/json; charset=utf-8", "[{\"a\": 1}, [2],\"t\"]", &["{\"a\": 1}", "[2]", "\"t\""]),
@@ -146,7 +147,7 @@ async fn the_content_type_says_what_is_an_event() {
 
 #[tokio::test]
 async fn compressed_and_chunked_bodies_are_taken_apart_as_plain_ones_are() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     let lines: Vec<String> = (0..5_000).map(|number| format!("line {number}")).collect();
     let body = lines.join("\n").into_bytes();
     let two_members = [gzip(&body[..1000]), gzip(&body[1000..])].concat();
@@ -155,7 +156,10 @@ async fn compressed_and_chunked_bodies_are_taken_apart_as_plain_ones_are() {
         ("gzip", gzip(&body)),
         ("X-GZIP", two_members),
         ("zstd", zstd::encode_all(&body[..], 19).unwrap()),
-        ("zstd", [zstd::encode_all(&body[..7], 1).unwrap(), zstd::encode_all(&body[7..], 1).unwrap()].concat()),
+        (
+            "zstd",
+            [zstd::encode_all(&body[..7], 1).unwrap(), zstd::encode_all(&body[7..], 1).unwrap()].concat(),
+        ),
     ];
     for (encoding, body) in bodies {
         let encoding = format!("Content-Encoding: {encoding}");
@@ -174,7 +178,7 @@ async fn compressed_and_chunked_bodies_are_taken_apart_as_plain_ones_are() {
 #[tokio::test]
 async fn a_request_is_answered_200_only_after_all_of_it_is_synced_i1() {
     let channel = Held::new();
-    let source = Running::start_on(kind(|_| ()), channel.clone()).await;
+    let source = Running::start_on(kind(|_| ()), channel.clone());
     let mut stream = source.connect().await;
     stream.write_all(&post("/v1/events", "text/plain", b"one\ntwo\n")).await.unwrap();
     source.appended(2).await;
@@ -186,7 +190,7 @@ async fn a_request_is_answered_200_only_after_all_of_it_is_synced_i1() {
 
 #[tokio::test]
 async fn a_request_that_breaks_off_stores_nothing() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     for content_type in ["text/plain", "application/x-ndjson", "application/octet-stream"] {
         let whole = post("/v1/events", content_type, b"1\n2\n3\n");
         let cut = &whole[..whole.len() - 1];
@@ -202,7 +206,7 @@ async fn a_request_that_breaks_off_stores_nothing() {
 
 #[tokio::test]
 async fn one_connection_carries_many_requests_and_a_refusal_does_not_end_it() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     let mut stream = source.connect().await;
     for (body, status) in [("{\"a\":1}", 200), ("{\"a\":", 400), ("{\"b\":1}", 200)] {
         let request = format!(
@@ -235,14 +239,14 @@ async fn read_one(stream: &mut TcpStream) -> Answer {
 
 #[tokio::test]
 async fn a_source_listens_on_ipv6_too() {
-    let source = Running::start(kind(|config| config.listen = "[::1]:0".parse().unwrap())).await;
+    let source = Running::start(kind(|config| config.listen = "[::1]:0".parse().unwrap()));
     assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"x")).await.status, 200);
 }
 
 #[tokio::test]
 async fn at_shutdown_a_request_that_was_taken_is_answered_and_the_source_returns() {
     let channel = Held::new();
-    let source = Running::start_on(kind(|_| ()), channel.clone()).await;
+    let source = Running::start_on(kind(|_| ()), channel.clone());
     let (mut stream, mut idle) = (source.connect().await, source.connect().await);
     let mut kept_alive = post("/v1/events", "text/plain", b"one");
     let close = b"Connection: close\r\n";
@@ -262,13 +266,14 @@ async fn requests_on_a_durable_channel_are_there_after_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { segment_bytes: 1 << 20, max_frame_bytes: 1 << 19, ..Options::default() };
     let (channel, _) = DurableChannel::open(dir.path(), &options).unwrap();
-    let source = Running::start_on(kind(|_| ()), Arc::new(channel)).await;
+    let source = Running::start_on(kind(|_| ()), Arc::new(channel));
     let lines: Vec<String> = (0..10_000).map(|number| format!("{{\"n\":{number}}}")).collect();
     for lines in lines.chunks(100) {
-        let answer = ask(&source, &post("/v1/events", "application/x-ndjson", lines.join("\n").as_bytes())).await;
+        let answer =
+            ask(&source, &post("/v1/events", "application/x-ndjson", lines.join("\n").as_bytes())).await;
         assert_eq!(answer.body, "{\"accepted\":100}");
     }
-    let too_large = ask(&source, &post("/v1/events", "application/octet-stream", &[b'x'; 600_000])).await;
+    let too_large = ask(&source, &post("/v1/events", "application/octet-stream", &vec![b'x'; 600_000])).await;
     assert_eq!(too_large.status, 413);
     assert!(too_large.body.contains("at most 524288"), "{too_large:?}");
     let channel = Arc::clone(&source.channel);
@@ -276,7 +281,8 @@ async fn requests_on_a_durable_channel_are_there_after_it_is_opened_again() {
     channel.close().unwrap();
     drop(channel);
     let (channel, _) = DurableChannel::open(dir.path(), &options).unwrap();
-    let bodies: Vec<_> = stored(&channel).into_iter().map(|event| String::from_utf8(event.body).unwrap()).collect();
+    let bodies: Vec<_> =
+        stored(&channel).into_iter().map(|event| String::from_utf8(event.body).unwrap()).collect();
     assert_eq!(bodies, lines);
 }
 
@@ -306,9 +312,9 @@ proptest! {
         let whole = request("POST /v1/events", &[&content_type], &body);
         let cuts: Vec<_> = cuts.iter().map(|cut| cut.index(sent.len())).collect();
         runtime().block_on(async {
-            let reference = Running::start(kind(|_| ())).await;
+            let reference = Running::start(kind(|_| ()));
             let expected = ask(&reference, &whole).await;
-            let source = Running::start(kind(|_| ())).await;
+            let source = Running::start(kind(|_| ()));
             let mut stream = source.connect().await;
             if let Some(end) = end {
                 let end = end.index(sent.len());

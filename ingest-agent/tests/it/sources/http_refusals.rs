@@ -25,7 +25,7 @@ async fn refused(source: &Running, request: &[u8], status: u16, text: &str) -> A
 
 #[tokio::test]
 async fn bad_input_is_400_with_the_element_or_line_and_the_byte() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     let flume: [(&[u8], String); 11] = [
         (b"", format!("the body is empty; {USAGE}")),
         (b" ", format!("the body is empty; {USAGE}")),
@@ -60,7 +60,7 @@ async fn bad_input_is_400_with_the_element_or_line_and_the_byte() {
 
 #[tokio::test]
 async fn methods_paths_and_missing_lengths_have_their_statuses() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     for method in ["TRACE", "OPTIONS"] {
         let text = format!("method {method} is not allowed: POST events");
         refused(&source, &request(&format!("{method} /"), &[], b""), 403, &text).await;
@@ -68,7 +68,8 @@ async fn methods_paths_and_missing_lengths_have_their_statuses() {
     for method in ["GET", "PUT", "DELETE", "PATCH", "BREW"] {
         for path in ["/", "/v1/events"] {
             let text = format!("method {method} is not allowed: POST events");
-            let answer = refused(&source, &request(&format!("{method} {path}"), &[], b"[]"), 405, &text).await;
+            let answer =
+                refused(&source, &request(&format!("{method} {path}"), &[], b"[]"), 405, &text).await;
             assert!(answer.head.contains("\r\nallow: post"), "{answer:?}");
         }
     }
@@ -77,12 +78,13 @@ async fn methods_paths_and_missing_lengths_have_their_statuses() {
         refused(&source, &post(path, "text/plain", b"x"), 404, &text).await;
     }
     let no_length = b"POST /v1/events HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
-    refused(&source, no_length, 411, "the request has neither Content-Length nor Transfer-Encoding: chunked").await;
+    refused(&source, no_length, 411, "the request has neither Content-Length nor Transfer-Encoding: chunked")
+        .await;
 }
 
 #[tokio::test]
 async fn what_is_not_supported_is_415_with_what_is() {
-    let source = Running::start(kind(|_| ())).await;
+    let source = Running::start(kind(|_| ()));
     let charset = "charset \"ISO-8859-1\" is not supported: send UTF-8, UTF-16 or UTF-32";
     refused(&source, &post("/", "application/json; charset=ISO-8859-1", b"[]"), 415, charset).await;
     for encoding in ["br", "deflate", "gzip, zstd"] {
@@ -95,7 +97,7 @@ async fn what_is_not_supported_is_415_with_what_is() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_413_with_the_limit() {
-    let source = Running::start(kind(|config| config.max_body_bytes = 10_000)).await;
+    let source = Running::start(kind(|config| config.max_body_bytes = 10_000));
     let text = "the body is larger than the limit of 10000 bytes";
     for content_type in ["text/plain", "application/json", "application/octet-stream"] {
         for size in [10_001, 3_000_000] {
@@ -112,7 +114,7 @@ async fn a_body_beyond_the_limit_is_413_with_the_limit() {
 
 #[tokio::test]
 async fn a_body_that_expands_beyond_the_limit_is_413_and_one_that_does_not_expand_is_400() {
-    let source = Running::start(kind(|config| config.max_body_bytes = 1 << 20)).await;
+    let source = Running::start(kind(|config| config.max_body_bytes = 1 << 20));
     let zeros = vec![0; 100 << 20];
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&zeros).unwrap();
@@ -145,7 +147,7 @@ async fn a_body_that_expands_beyond_the_limit_is_413_and_one_that_does_not_expan
 
 #[tokio::test]
 async fn a_head_beyond_the_limit_is_431() {
-    let source = Running::start(kind(|config| config.max_head_bytes = 8192)).await;
+    let source = Running::start(kind(|config| config.max_head_bytes = 8192));
     let header = format!("X-Long: {}", "x".repeat(9000));
     let answer = ask(&source, &request("POST /v1/events", &[&header], b"x")).await;
     assert_eq!(answer.status, 431);
@@ -155,7 +157,7 @@ async fn a_head_beyond_the_limit_is_431() {
 #[tokio::test]
 async fn a_full_channel_is_503_with_when_to_come_back() {
     let channel = Arc::new(MemoryChannel::new(3, 3, 1 << 20).unwrap());
-    let source = Running::start_on(kind(|_| ()), channel).await;
+    let source = Running::start_on(kind(|_| ()), channel);
     assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"1\n2\n")).await.status, 200);
     let text = "channel full: 2 of 3 events used";
     let answer = refused(&source, &post("/v1/events", "text/plain", b"3\n4\n"), 503, text).await;
@@ -177,11 +179,12 @@ async fn a_request_that_finds_no_room_before_the_channel_is_503_too() {
             config.max_body_bytes = 16 << 20;
         }),
         channel.clone(),
-    )
-    .await;
+    );
     // It takes all the room there is, until it is synced.
     let mut large = source.connect().await;
-    soon(large.write_all(&post("/v1/events", "application/octet-stream", &vec![b'x'; 8 << 20]))).await.unwrap();
+    soon(large.write_all(&post("/v1/events", "application/octet-stream", &vec![b'x'; 8 << 20])))
+        .await
+        .unwrap();
     source.appended(1).await;
     let text = "too much is on its way to the channel, try again later";
     let answer = refused(&source, &post("/v1/events", "text/plain", b"x"), 503, text).await;
@@ -193,7 +196,7 @@ async fn a_request_that_finds_no_room_before_the_channel_is_503_too() {
 
 #[tokio::test]
 async fn a_request_that_arrives_too_slowly_is_408() {
-    let source = Running::start(kind(|config| config.request_timeout = Duration::from_millis(50))).await;
+    let source = Running::start(kind(|config| config.request_timeout = Duration::from_millis(50)));
     let mut stream = source.connect().await;
     let whole = post("/v1/events", "text/plain", b"one\ntwo\n");
     stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
@@ -209,9 +212,10 @@ async fn a_request_that_arrives_too_slowly_is_408() {
 
 #[tokio::test]
 async fn a_sender_that_asks_first_is_refused_before_it_sends_its_body() {
-    let source = Running::start(kind(|config| config.max_body_bytes = 1000)).await;
+    let source = Running::start(kind(|config| config.max_body_bytes = 1000));
     let mut stream = source.connect().await;
-    let head = "POST /v1/events HTTP/1.1\r\nHost: agent\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n";
+    let head =
+        "POST /v1/events HTTP/1.1\r\nHost: agent\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = parse(&read_to_end(&mut stream).await);
     assert_eq!(answer.status, 413, "{answer:?}");

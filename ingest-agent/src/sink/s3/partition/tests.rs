@@ -8,7 +8,8 @@ const TUESDAY_MS: i64 = 1_709_622_489_123;
 
 fn template(text: &str, zone: &str, round: Option<Round>) -> PartitionTemplate {
     let time_zone = time_zone(zone).unwrap();
-    PartitionTemplate::parse(text, PartitionOptions { time_zone, round, ..PartitionOptions::default() }).unwrap()
+    PartitionTemplate::parse(text, PartitionOptions { time_zone, round, ..PartitionOptions::default() })
+        .unwrap()
 }
 
 fn render(
@@ -112,7 +113,9 @@ fn rounding_goes_down_on_the_wall_clock_of_the_zone() {
     }
     let mut exact = template("%t", "UTC", Round::new(1, RoundUnit::Hour));
     assert_eq!(render(&mut exact, Some(TUESDAY_MS), &[], "").unwrap(), TUESDAY_MS.to_string());
-    for (value, unit) in [(0, RoundUnit::Second), (61, RoundUnit::Minute), (25, RoundUnit::Hour), (300, RoundUnit::Second)] {
+    for (value, unit) in
+        [(0, RoundUnit::Second), (61, RoundUnit::Minute), (25, RoundUnit::Hour), (300, RoundUnit::Second)]
+    {
         assert_eq!(Round::new(value, unit), None);
     }
 }
