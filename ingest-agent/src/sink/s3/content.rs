@@ -1,0 +1,226 @@
+//! The bytes of an attempt, wherever they are, in slices: what a put sends and a part is cut from.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use blob_store::Body;
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::cut::{Attempt, BytesAt, Cut, Extent};
+use super::error::S3SinkError;
+use super::rows::{Filled, Rows, RowsPlace};
+use super::runs::Runs;
+use super::shared::Shared;
+use super::staging;
+
+/// Slices cost the least per byte from here on.
+const SLICE_BYTES: usize = 256 << 10;
+
+/// An attempt whose bytes can be read.
+#[derive(Clone)]
+pub struct Content {
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Channel { shared: Arc<Shared>, cut: Arc<Cut>, lost: Arc<Runs> },
+    Files(Arc<[Piece]>),
+}
+
+struct Piece {
+    /// Bytes of the object before this piece.
+    before: u64,
+    file: staging::Bytes,
+    offset: u64,
+    length: u64,
+}
+
+/// A place in an attempt's bytes, to read from there again.
+#[derive(Debug, Clone, Default)]
+pub struct Mark {
+    /// Of bytes of the channel: where the slice begins that holds the place. Of files it says nothing.
+    rows: RowsPlace,
+    /// Bytes from there on; of files, from the beginning on.
+    skip: u64,
+}
+
+/// Reads a stretch of an attempt's bytes.
+struct Slices {
+    source: Reading,
+    /// Bytes that were read and not given yet.
+    ahead: Bytes,
+    /// Where `ahead` stands.
+    mark: Mark,
+    left: u64,
+}
+
+enum Reading {
+    Rows(Box<Rows>),
+    Files(Arc<[Piece]>),
+}
+
+impl Content {
+    /// Finds the bytes of `attempt`; `None` if they are lost and must be made again.
+    pub fn open(
+        shared: &Arc<Shared>,
+        cut: &Arc<Cut>,
+        attempt: &Attempt,
+    ) -> Result<Option<Self>, S3SinkError> {
+        let source = match &attempt.bytes {
+            BytesAt::Channel => Source::Channel {
+                shared: Arc::clone(shared),
+                cut: Arc::clone(cut),
+                lost: Arc::new(attempt.lost.clone()),
+            },
+            BytesAt::Staged(extents) => {
+                let packer = shared.packer();
+                let mut before = 0;
+                let piece = |extent: &Extent| {
+                    let file = packer.staging.open_extent(extent)?;
+                    let piece = Piece { before, file, offset: extent.offset, length: extent.length };
+                    before += extent.length;
+                    Some(piece)
+                };
+                match extents.iter().map(piece).collect::<Option<Arc<[_]>>>() {
+                    Some(pieces) => Source::Files(pieces),
+                    None => return Ok(None),
+                }
+            }
+            BytesAt::Kept => {
+                let path = shared.kept(cut.number);
+                let file = path.and_then(|path| File::open(path).ok());
+                let Some(file) = file else { return Ok(None) };
+                let file = staging::Bytes::of(file);
+                Source::Files([Piece { before: 0, file, offset: 0, length: attempt.length }].into())
+            }
+        };
+        Ok(Some(Self { source }))
+    }
+
+    /// The `length` bytes from `mark` on, read as the connection takes them.
+    pub fn body(&self, mark: &Mark, length: u64) -> Body {
+        match self.slices(mark, length) {
+            Ok(slices) => Body::from_stream(
+                length,
+                stream::unfold(slices, |mut slices| async {
+                    let slice = slices.next().transpose()?;
+                    Some((slice.map_err(io::Error::other), slices))
+                }),
+            ),
+            Err(error) => Body::from_stream(length, stream::iter([Err(io::Error::other(error))])),
+        }
+    }
+
+    /// The CRC32C of the `length` bytes from `mark` on, and the place after them.
+    pub async fn measure(&self, mark: &Mark, length: u64) -> Result<(u32, Mark), S3SinkError> {
+        let mut slices = self.slices(mark, length)?;
+        let mut crc = 0;
+        while let Some(slice) = slices.next()? {
+            crc = crc32c::crc32c_append(crc, &slice);
+            tokio::task::yield_now().await;
+        }
+        Ok((crc, slices.mark))
+    }
+
+    /// Writes the `length` bytes of the whole to a new file at `path`, whole or not at all, synced.
+    pub async fn keep(&self, path: &Path, length: u64) -> Result<(), S3SinkError> {
+        let failed = || S3SinkError::io("keeping the bytes of a dead cut");
+        let dir = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(dir).map_err(failed())?;
+        let unfinished = path.with_extension("tmp");
+        let mut file = File::create(&unfinished).map_err(failed())?;
+        let mut slices = self.slices(&Mark::default(), length)?;
+        while let Some(slice) = slices.next()? {
+            io::Write::write_all(&mut file, &slice).map_err(failed())?;
+            tokio::task::yield_now().await;
+        }
+        file.sync_all().map_err(failed())?;
+        std::fs::rename(&unfinished, path).map_err(failed())?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed())?;
+        // The folder itself may be new.
+        let above = dir.parent().unwrap_or(dir);
+        File::open(above).and_then(|above| above.sync_all()).map_err(failed())
+    }
+
+    fn slices(&self, mark: &Mark, length: u64) -> Result<Slices, S3SinkError> {
+        let source = match &self.source {
+            Source::Channel { shared, cut, lost } => {
+                let mut rows = Rows::new(shared.cursor(), Arc::clone(cut), Arc::clone(lost))?;
+                rows.go_to(mark.rows.clone());
+                Reading::Rows(Box::new(rows))
+            }
+            Source::Files(pieces) => Reading::Files(Arc::clone(pieces)),
+        };
+        let mut slices = Slices { source, ahead: Bytes::new(), mark: mark.clone(), left: length };
+        if let Reading::Rows(_) = slices.source {
+            slices.mark.skip = 0;
+            slices.skip(mark.skip)?;
+        }
+        Ok(slices)
+    }
+}
+
+impl Slices {
+    fn next(&mut self) -> Result<Option<Bytes>, S3SinkError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        if self.ahead.is_empty() {
+            self.read_ahead()?;
+        }
+        let length = self.left.min(self.ahead.len() as u64);
+        if length == 0 {
+            return Ok(None);
+        }
+        self.left -= length;
+        self.mark.skip += length;
+        Ok(Some(self.ahead.split_to(length as usize)))
+    }
+
+    fn skip(&mut self, mut bytes: u64) -> Result<(), S3SinkError> {
+        while bytes > 0 {
+            if self.ahead.is_empty() {
+                self.read_ahead()?;
+            }
+            let length = bytes.min(self.ahead.len() as u64);
+            if length == 0 {
+                return Ok(());
+            }
+            drop(self.ahead.split_to(length as usize));
+            self.mark.skip += length;
+            bytes -= length;
+        }
+        Ok(())
+    }
+
+    fn read_ahead(&mut self) -> Result<(), S3SinkError> {
+        let mut slice = Vec::new();
+        match &mut self.source {
+            Reading::Rows(rows) => {
+                slice.reserve(SLICE_BYTES + SLICE_BYTES / 4);
+                self.mark = Mark { rows: rows.place(), skip: 0 };
+                if let Filled::Damaged(run) = rows.fill(&mut slice, SLICE_BYTES)? {
+                    let doing = "reading a sealed cut from the channel";
+                    let text = format!("{} positions from {} on are damaged", run.end - run.start, run.start);
+                    return Err(S3SinkError::io(doing)(io::Error::other(text)));
+                }
+            }
+            Reading::Files(pieces) => {
+                let at = self.mark.skip;
+                let index = pieces.partition_point(|piece| piece.before + piece.length <= at);
+                if let Some(piece) = pieces.get(index) {
+                    let within = at - piece.before;
+                    let length = (piece.length - within).min(SLICE_BYTES as u64).min(self.left) as usize;
+                    let read = piece.file.read(piece.offset + within, length);
+                    slice = read.map_err(S3SinkError::io("reading the staging log"))?;
+                }
+            }
+        }
+        self.ahead = slice.into();
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Why the S3 sink cannot go on.
+
+use std::io;
+
+use contract::CutId;
+
+use super::wire::Malformed;
+
+/// Why the S3 sink cannot go on without an operator. Whatever a retry can help it retries itself.
+#[derive(Debug, thiserror::Error)]
+pub enum S3SinkError {
+    /// The key of a cut holds something else. Somebody writes with this channel's identity: a clone, a restored
+    /// snapshot, or a hand. Nothing is lost: the events stay in the channel.
+    #[error(
+        "fork: s3://{bucket}/{key} holds another object than the one that cut {cut} sealed; \
+         another agent writes with this channel's identity, or somebody wrote there by hand"
+    )]
+    Fork {
+        /// The cut that should be there.
+        cut: CutId,
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// Another agent claimed this channel: one of the two is a copy.
+    #[error(
+        "the channel is a copy: s3://{bucket}/{key} says that another agent runs with the same identity; \
+         give one of the two a new identity with `ingest-agent channel adopt`"
+    )]
+    Cloned {
+        /// The bucket.
+        bucket: String,
+        /// The key of the claim.
+        key: String,
+    },
+    /// The store cannot be reached at all with these settings.
+    #[error("setting up the connection to the store")]
+    Connect(#[from] blob_store::ConnectError),
+    /// The channel could not be read, for a reason other than damage.
+    #[error("reading the channel")]
+    Read(#[from] durable_channel::ReadError),
+    /// A batch of the channel holds what this program does not know.
+    #[error("reading the events of the channel")]
+    Decode(#[from] crate::event::DecodeError),
+    /// The sink's journal failed; recover by starting again.
+    #[error("writing the sink's journal")]
+    Journal(#[from] durable_channel::JournalError),
+    /// The sink's journal holds what this program does not know.
+    #[error("reading the sink's journal")]
+    Record(#[from] Malformed),
+    /// The staging log or the folder of dead cuts failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A cut names an encoder or a codec that this program lacks.
+    #[error("cut {number} was sealed with {name}, which this program does not know")]
+    Unknown {
+        /// The cut.
+        number: u64,
+        /// The encoder or codec.
+        name: String,
+    },
+    /// Positions of a sealed cut are neither in the channel nor known to be damaged.
+    #[error("positions from {from} on of sealed cut {number} are not in the channel any more")]
+    Gone {
+        /// The cut.
+        number: u64,
+        /// The first position that is not there.
+        from: u64,
+    },
+    /// A test has stopped the sink here, as a crash would.
+    #[error("stopped at fail point {0}")]
+    FailPoint(&'static str),
+}
+
+impl S3SinkError {
+    pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+}

@@ -1,0 +1,304 @@
+//! Events on their way into cuts: which partition, is it a dead letter, how many bytes; and which cuts are to be sealed.
+//!
+//! Without compression and with one partition an open cut holds only positions, a length and a running
+//! checksum: its object is streamed from the channel. Otherwise, its bytes go to the [`Packer`]. Dead letters are
+//! always streamed.
+
+use std::collections::HashMap;
+use std::io;
+
+use contract::{ChannelId, CutId, CutKind, ObjectKey, SinkName};
+use tokio::time::Instant;
+
+use super::config::{S3SinkConfig, Unresolved};
+use super::cut::Reason;
+use super::pack::{Pack, Packer};
+use super::partition::PartitionTemplate;
+use super::roll::Filling;
+use super::rows::encode_dead;
+use super::runs::Runs;
+use crate::event::EventRef;
+use crate::sink::codec::Codec;
+
+/// The partition of dead letters.
+pub const DEAD_PARTITION: &str = "_dead";
+
+/// The open cuts of one sink.
+pub struct Gather {
+    template: PartitionTemplate,
+    constant: bool,
+    streamed: bool,
+    /// The longest rendered partition whose key S3 takes.
+    most_partition_bytes: usize,
+    open: HashMap<Box<str>, OpenCut>,
+    dead: Option<OpenCut>,
+    /// Cuts that reached a limit, in that order.
+    full: Vec<OpenCut>,
+    partition: String,
+    encoded: Vec<u8>,
+}
+
+/// What one object will hold.
+#[derive(Debug)]
+pub struct OpenCut {
+    /// Events or dead letters.
+    pub kind: CutKind,
+    /// The rendered template.
+    pub partition: Box<str>,
+    /// Its positions.
+    pub runs: Runs,
+    /// Of dead letters: why, each up to and with a position.
+    pub reasons: Vec<(u64, Reason)>,
+    /// Its bytes.
+    pub bytes: OpenBytes,
+    compressed: bool,
+    uncompressed: u64,
+    opened: Instant,
+    touched: Instant,
+}
+
+/// The bytes of an open cut.
+#[derive(Debug)]
+pub enum OpenBytes {
+    /// In the channel: their number and CRC32C.
+    Streamed(u64, u32),
+    /// Collected by the packer.
+    Packed(Pack),
+}
+
+/// When an event came, by every clock that matters.
+#[derive(Debug, Clone, Copy)]
+pub struct Came {
+    /// When its batch arrived, in milliseconds since the epoch.
+    pub arrival_ms: i64,
+    /// From when its age counts.
+    pub since: Instant,
+    /// Now.
+    pub now: Instant,
+}
+
+impl Gather {
+    /// No open cut.
+    pub fn new(config: &S3SinkConfig, channel: ChannelId, sink: &SinkName) -> Self {
+        let longest = CutId { channel, sink: sink.clone(), number: u64::MAX };
+        let shortest_key = ObjectKey::render(&config.prefix, "x", &longest, &extension(config));
+        Self {
+            template: config.partition.clone(),
+            constant: config.partition.is_constant(),
+            streamed: config.partition.is_constant() && config.codec == Codec::None,
+            most_partition_bytes: shortest_key.map_or(0, |key| contract::MAX_KEY_BYTES - key.len() + 1),
+            open: HashMap::new(),
+            dead: None,
+            full: Vec::new(),
+            partition: String::new(),
+            encoded: Vec::new(),
+        }
+    }
+
+    /// Takes in the event at `position`.
+    pub fn add(
+        &mut self,
+        config: &S3SinkConfig,
+        packer: &mut Packer,
+        position: u64,
+        event: &EventRef<'_>,
+        came: Came,
+    ) -> io::Result<()> {
+        self.encoded.clear();
+        config.encoder.encode(event, came.arrival_ms, &mut self.encoded);
+        if let Err(reason) = self.route(config, event, came.arrival_ms) {
+            return self.add_dead(config, packer, position, reason, event, came);
+        }
+        let bytes = self.encoded.len() as u64;
+        if let Some(open) = self.open.get(&*self.partition)
+            && config.roll.overflows(&open.filling(), bytes, config.codec == Codec::None)
+        {
+            self.full.extend(self.open.remove(&*self.partition));
+        }
+        if !self.open.contains_key(&*self.partition) {
+            if self.open.len() >= config.max_open_partitions.max(1) {
+                self.close_oldest(1 + self.open.len() / 16);
+            }
+            let partition: Box<str> = self.partition.as_str().into();
+            let bytes = if self.streamed { OpenBytes::Streamed(0, 0) } else { OpenBytes::Packed(Pack::default()) };
+            let open = OpenCut::new(CutKind::Events, partition.clone(), bytes, config.codec != Codec::None, came);
+            self.open.insert(partition, open);
+        }
+        let open = self.open.get_mut(&*self.partition).expect("opened above");
+        open.add(position, &self.encoded, packer, came)?;
+        if config.roll.is_full(&open.filling()) {
+            self.full.extend(self.open.remove(&*self.partition));
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to seal.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.dead.is_none() && self.full.is_empty()
+    }
+
+    /// How many cuts are open.
+    pub fn len(&self) -> usize {
+        self.open.len() + usize::from(self.dead.is_some())
+    }
+
+    /// Bytes of memory that the open cuts take besides their packs.
+    pub fn heap_bytes(&self) -> u64 {
+        self.iter().map(|open| open.runs.heap_bytes() + 16 * open.reasons.len() as u64).sum()
+    }
+
+    /// When the next cut is to be sealed if nothing more comes.
+    pub fn next_due(&self, config: &S3SinkConfig) -> Option<Instant> {
+        self.iter().filter_map(|open| config.roll.due(&open.filling())).min()
+    }
+
+    /// Closes the cuts for which `close` says so.
+    pub fn close(&mut self, mut close: impl FnMut(&OpenCut) -> bool) {
+        let mut closed: Vec<_> = self.open.extract_if(|_, open| close(open)).map(|(_, open)| open).collect();
+        closed.extend(self.dead.take_if(|dead| close(dead)));
+        // In the order of their first events: a map's order is nobody's.
+        closed.sort_by_key(|open| open.runs.first());
+        self.full.append(&mut closed);
+    }
+
+    /// Moves packs out of memory, the largest first, until they take at most `bytes`.
+    pub fn spill(&mut self, packer: &mut Packer, bytes: u64) -> io::Result<()> {
+        let mut packs: Vec<&mut Pack> = self.open.values_mut().filter_map(OpenCut::pack).collect();
+        packs.sort_by_key(|pack| std::cmp::Reverse(pack.memory_bytes()));
+        for pack in packs {
+            if packer.memory_bytes() <= bytes {
+                break;
+            }
+            packer.spill(pack)?;
+        }
+        Ok(())
+    }
+
+    /// The closed cuts, in the order in which they are to be sealed.
+    pub fn take_closed(&mut self) -> Vec<OpenCut> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// Leaves the event's partition in `self.partition`, or says why it is a dead letter.
+    fn route(&mut self, config: &S3SinkConfig, event: &EventRef<'_>, arrival_ms: i64) -> Result<(), Reason> {
+        if self.encoded.len() as u64 > config.max_event_bytes {
+            return Err(Reason::TooLarge);
+        }
+        let known = self.constant && !self.partition.is_empty();
+        if !known {
+            self.partition.clear();
+            if self.template.render(event, arrival_ms, &mut self.partition).is_err() {
+                match config.unresolved {
+                    Unresolved::Fallback => self.partition.push_str(self.template.fallback()),
+                    Unresolved::DeadLetter => return Err(Reason::Unresolved),
+                }
+            }
+        }
+        if self.partition.len() > self.most_partition_bytes { Err(Reason::KeyTooLong) } else { Ok(()) }
+    }
+
+    fn add_dead(
+        &mut self,
+        config: &S3SinkConfig,
+        packer: &mut Packer,
+        position: u64,
+        reason: Reason,
+        event: &EventRef<'_>,
+        came: Came,
+    ) -> io::Result<()> {
+        self.encoded.clear();
+        encode_dead(position, Some(reason), event, came.arrival_ms, &mut self.encoded);
+        let bytes = OpenBytes::Streamed(0, 0);
+        let new = || OpenCut::new(CutKind::Dead, DEAD_PARTITION.into(), bytes, false, came);
+        let dead = self.dead.get_or_insert_with(new);
+        match dead.reasons.last_mut() {
+            Some((last, same)) if *same == reason => *last = position,
+            _ => dead.reasons.push((position, reason)),
+        }
+        dead.add(position, &self.encoded, packer, came)?;
+        if config.roll.is_full(&dead.filling()) {
+            self.full.extend(self.dead.take());
+        }
+        Ok(())
+    }
+
+    fn close_oldest(&mut self, count: usize) {
+        let mut firsts: Vec<u64> = self.open.values().map(|open| open.runs.first()).collect();
+        firsts.sort_unstable();
+        let youngest = firsts[count.min(firsts.len()) - 1];
+        self.close(|open| open.kind == CutKind::Events && open.runs.first() <= youngest);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &OpenCut> {
+        self.open.values().chain(&self.dead)
+    }
+}
+
+impl OpenCut {
+    fn new(kind: CutKind, partition: Box<str>, bytes: OpenBytes, compressed: bool, came: Came) -> Self {
+        Self {
+            kind,
+            partition,
+            runs: Runs::default(),
+            reasons: Vec::new(),
+            bytes,
+            compressed,
+            uncompressed: 0,
+            opened: came.since,
+            touched: came.now,
+        }
+    }
+
+    fn add(&mut self, position: u64, encoded: &[u8], packer: &mut Packer, came: Came) -> io::Result<()> {
+        self.runs.push(position);
+        self.uncompressed += encoded.len() as u64;
+        self.touched = came.now;
+        match &mut self.bytes {
+            OpenBytes::Streamed(length, crc32c) => {
+                *length += encoded.len() as u64;
+                *crc32c = crc32c::crc32c_append(*crc32c, encoded);
+                Ok(())
+            }
+            OpenBytes::Packed(pack) => packer.add(pack, encoded),
+        }
+    }
+
+    /// What the rolling rules look at.
+    pub fn filling(&self) -> Filling {
+        Filling {
+            events: self.runs.count(),
+            bytes: match &self.bytes {
+                OpenBytes::Packed(pack) if self.compressed => pack.length(),
+                _ => self.uncompressed,
+            },
+            uncompressed_bytes: self.uncompressed,
+            opened: self.opened,
+            touched: self.touched,
+        }
+    }
+
+    /// Whether it has bytes in this file of the staging log.
+    pub fn is_in(&self, file: u64) -> bool {
+        matches!(&self.bytes, OpenBytes::Packed(pack) if pack.is_in(file))
+    }
+
+    /// Whether its bytes are in the staging log.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.bytes, OpenBytes::Packed(_))
+    }
+
+    fn pack(&mut self) -> Option<&mut Pack> {
+        match &mut self.bytes {
+            OpenBytes::Streamed(..) => None,
+            OpenBytes::Packed(pack) => Some(pack),
+        }
+    }
+}
+
+/// What the keys of events end in.
+pub fn extension(config: &S3SinkConfig) -> String {
+    match config.codec.ext() {
+        None => config.encoder.ext().to_owned(),
+        Some(codec) => format!("{}.{codec}", config.encoder.ext()),
+    }
+}

@@ -1,0 +1,176 @@
+//! The bytes of a cut made from the channel again: its events, read in order and encoded as the cut says.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use durable_channel::{Cursor, Item};
+
+use super::cut::{Cut, DEAD_ENCODER, Reason};
+use super::error::S3SinkError;
+use super::runs::{Runs, RunsPlace};
+use crate::event::{self, EventRef};
+use crate::sink::encode::Encoder;
+
+/// Walks over the events of one cut.
+pub struct Rows {
+    cursor: Cursor,
+    cut: Arc<Cut>,
+    encoding: Encoding,
+    lost: Arc<Runs>,
+    place: RowsPlace,
+}
+
+/// Where a walk stands, to begin another one there.
+#[derive(Debug, Clone, Default)]
+pub struct RowsPlace {
+    runs: RunsPlace,
+    run: Range<u64>,
+    lost: RunsPlace,
+    lost_run: Range<u64>,
+    /// Where in the frame that holds the next position that event begins: frame, index, byte.
+    within: (u64, u32, usize),
+}
+
+/// What [`Rows::fill`] met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filled {
+    /// There is more to come.
+    More,
+    /// That was the last event.
+    End,
+    /// The channel has lost these positions of the cut since it was sealed.
+    Damaged(Range<u64>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Events(Encoder),
+    Dead,
+}
+
+impl Rows {
+    /// The events of `cut` without those of `lost`.
+    pub fn new(cursor: Cursor, cut: Arc<Cut>, lost: Arc<Runs>) -> Result<Self, S3SinkError> {
+        let encoding = if cut.encoder == DEAD_ENCODER {
+            Encoding::Dead
+        } else {
+            let unknown = |_| S3SinkError::Unknown { number: cut.number, name: cut.encoder.clone() };
+            Encoding::Events(cut.encoder.parse().map_err(unknown)?)
+        };
+        Ok(Self { cursor, cut, encoding, lost, place: RowsPlace::default() })
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> RowsPlace {
+        self.place.clone()
+    }
+
+    /// Goes on at `place`, which is of the same cut.
+    pub fn go_to(&mut self, place: RowsPlace) {
+        self.place = place;
+    }
+
+    /// Appends encoded events to `out` until that holds at least `enough` bytes.
+    pub fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> Result<Filled, S3SinkError> {
+        while out.len() < enough {
+            if !self.place.turn(&self.cut.runs, &self.lost) {
+                return Ok(Filled::End);
+            }
+            let from = self.place.run.start;
+            match self.cursor.read(from)? {
+                Some(Item::Frame { first, count, arrival_ms, payload }) if first <= from => {
+                    let frame = (first, count, payload);
+                    let arrival_ms = arrival_ms.cast_signed();
+                    self.place.take_from(frame, &self.cut, &self.lost, out, enough, |position, reason, event, out| {
+                        match (self.encoding, reason) {
+                            (Encoding::Events(encoder), _) => encoder.encode(event, arrival_ms, out),
+                            (Encoding::Dead, reason) => encode_dead(position, reason, event, arrival_ms, out),
+                        }
+                    })?;
+                }
+                Some(Item::Damaged { first, count }) if first <= from => {
+                    return Ok(Filled::Damaged(from..self.place.run.end.min(first + count)));
+                }
+                _ => return Err(S3SinkError::Gone { number: self.cut.number, from }),
+            }
+        }
+        Ok(Filled::More)
+    }
+}
+
+impl RowsPlace {
+    /// Makes `run` begin with the next position that is wanted; false if there is none.
+    fn turn(&mut self, runs: &Runs, lost: &Runs) -> bool {
+        loop {
+            if self.run.is_empty() {
+                match self.runs.next(runs) {
+                    Some(run) => self.run = run,
+                    None => return false,
+                }
+            }
+            while self.lost_run.end <= self.run.start {
+                match self.lost.next(lost) {
+                    Some(run) => self.lost_run = run,
+                    None => return true,
+                }
+            }
+            if self.run.start < self.lost_run.start {
+                return true;
+            }
+            self.run.start = self.run.end.min(self.lost_run.end);
+        }
+    }
+
+    /// Takes what is wanted of one frame, until `out` holds `enough`.
+    fn take_from(
+        &mut self,
+        (first, count, payload): (u64, u32, &[u8]),
+        cut: &Cut,
+        lost: &Runs,
+        out: &mut Vec<u8>,
+        enough: usize,
+        mut each: impl FnMut(u64, Option<Reason>, &EventRef<'_>, &mut Vec<u8>),
+    ) -> Result<(), S3SinkError> {
+        let (index, offset) = match self.within {
+            (frame, index, offset) if frame == first => (index, offset),
+            _ => (0, 0),
+        };
+        let mut position = first + u64::from(index);
+        for event in event::decode_all(&payload[offset..], count - index) {
+            let event = event?;
+            if position == self.run.start {
+                let reason = cut.reason_of(position);
+                each(position, reason, &event, out);
+                self.run.start += 1;
+                let more = self.turn(&cut.runs, lost);
+                if !more || self.run.start >= first + u64::from(count) {
+                    break;
+                }
+                if out.len() >= enough {
+                    // The body is what an event's encoding ends with.
+                    let end = event.body.as_ptr_range().end as usize - payload.as_ptr() as usize;
+                    self.within = (first, (position + 1 - first) as u32, end);
+                    break;
+                }
+            }
+            position += 1;
+        }
+        Ok(())
+    }
+}
+
+/// One line: `{"position":..,"arrival":..,"reason":"..","event":{..}}`, the event as in JSON lines.
+pub fn encode_dead(
+    position: u64,
+    reason: Option<Reason>,
+    event: &EventRef<'_>,
+    arrival_ms: i64,
+    out: &mut Vec<u8>,
+) {
+    let reason = reason.map_or("unknown", Reason::name);
+    let head = format!(r#"{{"position":{position},"arrival":{arrival_ms},"reason":"{reason}","event":"#);
+    out.extend_from_slice(head.as_bytes());
+    Encoder::JsonLines.encode(event, arrival_ms, out);
+    out.pop();
+    out.extend_from_slice(b"}\n");
+}

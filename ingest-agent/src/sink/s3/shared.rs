@@ -1,0 +1,97 @@
+//! What the loop of the sink and its uploads share. All of it runs on one thread; the locks are never held
+//! across an await, so nobody ever waits for one.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blob_store::BlobStore;
+use contract::SinkName;
+use durable_channel::{Cursor, Reader};
+
+use super::config::S3SinkConfig;
+use super::cut::Cut;
+use super::error::S3SinkError;
+use super::ledger::Ledger;
+use super::pack::Packer;
+use super::points::FailPoints;
+use super::state::Record;
+use crate::telemetry::{SinkMetrics, Totals};
+
+/// The store of a bucket, by the bucket's name: cuts that were sealed for another bucket go there.
+pub type Buckets = Arc<dyn Fn(&str) -> Arc<dyn BlobStore> + Send + Sync>;
+
+/// What the loop of the sink and its uploads share.
+pub struct Shared {
+    pub(super) name: SinkName,
+    pub(super) config: S3SinkConfig,
+    pub(super) buckets: Buckets,
+    pub(super) metrics: Arc<SinkMetrics>,
+    pub(super) points: FailPoints,
+    pub(super) dir: Option<PathBuf>,
+    pub(super) reader: Mutex<Reader>,
+    pub(super) ledger: Mutex<Ledger>,
+    pub(super) packer: Mutex<Packer>,
+}
+
+impl Shared {
+    pub(super) fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        self.reader().cursor()
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn packer(&self) -> MutexGuard<'_, Packer> {
+        self.packer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the bytes of a dead cut are kept.
+    pub(super) fn kept(&self, number: u64) -> Option<PathBuf> {
+        Some(kept_in(self.dir.as_ref()?, number))
+    }
+
+    /// Syncs `records`, takes them in, and shows the new totals in one step (I9).
+    pub(super) fn commit(&self, records: Vec<Record>) -> Result<(), S3SinkError> {
+        self.ledger().commit(records)?;
+        self.show_totals();
+        Ok(())
+    }
+
+    /// Shows what the state says.
+    pub(super) fn show_totals(&self) {
+        let ledger = self.ledger();
+        let state = ledger.state();
+        let settled = state.settled;
+        self.metrics.update_totals(|totals| {
+            *totals = Totals {
+                origin: state.origin,
+                settled: settled.all(),
+                shipped: settled.events,
+                dead_lettered: settled.dead_lettered,
+                damaged: settled.damaged,
+            };
+        });
+        let dead = state.dead().count();
+        self.metrics.cuts_dead.set(dead as i64);
+        self.metrics.cuts_pending.set((state.pending.len() - dead) as i64);
+    }
+
+    /// Deletes the kept bytes of a cut that is no longer dead.
+    pub(super) fn forget_kept(&self, cut: &Cut) {
+        if let Some(path) = self.kept(cut.number)
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(%error, cut = cut.number, "the kept bytes of a cut could not be deleted");
+        }
+    }
+}
+
+/// Where the bytes of the dead cut `number` are kept, below the sink's folder.
+pub(super) fn kept_in(dir: &std::path::Path, number: u64) -> PathBuf {
+    dir.join("dead").join(format!("{number:012}.object"))
+}

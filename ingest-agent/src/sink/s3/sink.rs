@@ -1,0 +1,446 @@
+//! The loop: read a little, seal what is due, let the uploads run, answer who waits.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use contract::ChannelId;
+use durable_channel::Item;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::claim::{Claimed, claim};
+use super::config::S3SinkConfig;
+use super::cut::BytesAt;
+use super::error::S3SinkError;
+use super::gather::{Came, Gather};
+use super::leftovers;
+use super::ledger::{Ledger, STATE_BYTES};
+use super::pack::Packer;
+use super::points::FailPoints;
+use super::seal::seal;
+use super::shared::{Buckets, Shared};
+use super::staging::Staging;
+use super::state::Record;
+use super::upload::{Shipped, Upload};
+use super::wire::Malformed;
+use crate::channel::ChannelHandle;
+use crate::event;
+use crate::sink::{FlushReport, FlushRequest, SinkContext};
+
+/// Bytes of the channel read before the uploads get the thread again.
+const TURN_BYTES: usize = 1 << 20;
+
+/// How often a memory channel's refusals are looked at while cuts are open.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One S3 sink that runs.
+pub struct Sink {
+    shared: Arc<Shared>,
+    channel: ChannelHandle,
+    channel_id: ChannelId,
+    shutdown: CancellationToken,
+    shutdown_timeout: Duration,
+    requests: mpsc::Receiver<FlushRequest>,
+    flushes: Vec<Flush>,
+    gather: Gather,
+    /// The next position to read.
+    position: u64,
+    /// Positions below this arrived before this start: they may be held, and their age counts from their arrival.
+    replay_end: u64,
+    uploads: JoinSet<Result<(u64, Shipped), S3SinkError>>,
+    uploading: BTreeSet<u64>,
+    /// What the channel had refused when last looked at.
+    refused_full: u64,
+}
+
+type Ended = Result<Result<(u64, Shipped), S3SinkError>, JoinError>;
+
+/// A flush that was asked for.
+struct Flush {
+    request: FlushRequest,
+    closed: bool,
+    keys: Vec<(u64, String)>,
+}
+
+/// What a turn of reading came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// There may be more to read.
+    More,
+    /// Everything synced is read.
+    CaughtUp,
+    /// A limit is reached: reading waits for uploads.
+    Blocked,
+}
+
+impl Sink {
+    /// Recovers the state, claims the channel, and aborts what an earlier run left; `None` if shut down meanwhile.
+    pub async fn open(
+        config: S3SinkConfig,
+        ctx: SinkContext,
+        buckets: Buckets,
+        points: FailPoints,
+    ) -> Result<Option<Self>, S3SinkError> {
+        let dir = ctx.reader.dir().map(std::path::Path::to_owned);
+        let ledger = Ledger::open(dir.as_deref(), ctx.reader.released())?;
+        let staged = ledger.state().pending.values().flat_map(|pending| &pending.attempts);
+        let needed = staged.flat_map(|attempt| match &attempt.bytes {
+            BytesAt::Staged(extents) => extents.clone(),
+            _ => Vec::new(),
+        });
+        let file_bytes = (config.staging_bytes / 16).clamp(1 << 20, 64 << 20);
+        let failed = || S3SinkError::io("opening the staging log");
+        let staging = Staging::open(dir.as_deref(), file_bytes, needed).map_err(failed())?;
+        let packer = Packer::new(staging, config.codec).map_err(failed())?;
+        let channel_id = ChannelId(ctx.channel.channel().id());
+        let position = ledger.state().held.watermark();
+        let sink = Self {
+            gather: Gather::new(&config, channel_id, &ctx.name),
+            position,
+            replay_end: ctx.channel.synced_end().max(position),
+            shared: Arc::new(Shared {
+                name: ctx.name,
+                config,
+                buckets,
+                metrics: ctx.metrics,
+                points,
+                dir,
+                reader: ctx.reader.into(),
+                ledger: ledger.into(),
+                packer: packer.into(),
+            }),
+            channel: ctx.channel,
+            channel_id,
+            shutdown: ctx.shutdown,
+            shutdown_timeout: ctx.shutdown_timeout,
+            requests: ctx.flush,
+            flushes: Vec::new(),
+            uploads: JoinSet::new(),
+            uploading: BTreeSet::new(),
+            refused_full: 0,
+        };
+        sink.shared.show_totals();
+        let shutdown = sink.shutdown.clone();
+        tokio::select! {
+            prepared = sink.prepare() => prepared?,
+            () = shutdown.cancelled() => return Ok(None),
+        }
+        Ok(Some(sink))
+    }
+
+    /// Claims the channel, until the store has answered, and aborts unfinished uploads.
+    async fn prepare(&self) -> Result<(), S3SinkError> {
+        let shared = &self.shared;
+        if let (Some(prefix), Some(_)) = (&shared.config.control_prefix, &shared.dir) {
+            let prefix = prefix.trim_end_matches('/');
+            let incarnation = self.channel.channel().incarnation();
+            let key = format!("{prefix}/claims/{}-{}/{incarnation:012}", self.channel_id, shared.name);
+            let mut nonce = [0; 16];
+            getrandom::fill(&mut nonce).map_err(|error| S3SinkError::io("drawing a number")(std::io::Error::other(error)))?;
+            let nonce = hex::encode(nonce);
+            let store = (shared.buckets)(&shared.config.store.bucket);
+            let mut backoff = Backoff::new(shared.config.retry);
+            loop {
+                shared.metrics.requests.inc();
+                match claim(&*store, &key, &nonce).await {
+                    Ok(Claimed::Ours) => break,
+                    Ok(Claimed::Forbidden(error)) => {
+                        tracing::warn!(%key, error = %error, "copies of this channel cannot be detected: s3:PutObject and s3:GetObject below control_prefix are missing");
+                        break;
+                    }
+                    Err(Err(error)) => return Err(error),
+                    Err(Ok(error)) => {
+                        let pause = backoff.pause();
+                        if backoff.is_worth_a_line() {
+                            tracing::warn!(error = %error, "the store cannot be asked yet whether this channel is a copy; nothing is shipped before");
+                        }
+                        shared.metrics.retries.inc();
+                        shared.metrics.alarm.set(i64::from(error.kind.needs_an_operator()));
+                        sleep(pause).await;
+                    }
+                }
+            }
+        }
+        if shared.dir.is_some() {
+            leftovers::abort(shared, self.channel_id).await;
+        }
+        Ok(())
+    }
+
+    /// Runs until shutdown.
+    pub async fn run(mut self) -> Result<(), S3SinkError> {
+        let mut last = None;
+        loop {
+            // Taken before reading: what is synced between the last read and the wait wakes us at once.
+            let mut progress = self.channel.progress();
+            let turn = self.read()?;
+            self.close_due(turn);
+            seal(&self.shared, self.channel_id, self.gather.take_closed())?;
+            self.start_uploads();
+            self.answer();
+            self.show();
+            if let Some((upto, _)) = last
+                && self.position >= upto
+                && self.shared.ledger().state().to_ship().next().is_none()
+                && self.gather.is_empty()
+            {
+                return Ok(());
+            }
+            if turn == Turn::More {
+                // The uploads' turn. What they have finished is collected without waiting.
+                tokio::task::yield_now().await;
+                self.collect(None)?;
+                continue;
+            }
+            let due = self.next_due();
+            let deadline = last.map(|(_, deadline)| deadline);
+            tokio::select! {
+                () = progress.changed(), if turn == Turn::CaughtUp => {}
+                Some(ended) = self.uploads.join_next() => self.collect(Some(ended))?,
+                Some(request) = self.requests.recv() => self.flushes.push(Flush::new(request)),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = self.shutdown.cancelled(), if last.is_none() => {
+                    // A flush of everything, with an end.
+                    let upto = self.channel.synced_end();
+                    last = Some((upto, Instant::now() + self.shutdown_timeout));
+                    self.flushes.push(Flush::new(FlushRequest { upto, reply: tokio::sync::oneshot::channel().0 }));
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads a bounded stretch of the channel into open cuts.
+    fn read(&mut self) -> Result<Turn, S3SinkError> {
+        if !self.make_room() {
+            return Ok(Turn::Blocked);
+        }
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let mut bytes = 0;
+        while bytes < TURN_BYTES {
+            let (from, now) = (self.next_wanted(), Instant::now());
+            let mut reader = shared.reader();
+            match reader.read(from)? {
+                None => return Ok(Turn::CaughtUp),
+                Some(Item::Damaged { first, count }) => {
+                    drop(reader);
+                    self.lose(first.max(from)..first + count)?;
+                    self.position = first + count;
+                }
+                Some(Item::Frame { first, count, arrival_ms, payload }) => {
+                    let end = first + u64::from(count);
+                    // What came after this start is read once, in order, so none of it is held.
+                    let replayed = first < self.replay_end;
+                    let since = if replayed { since(arrival_ms, now, config) } else { now };
+                    let came = Came { arrival_ms: arrival_ms.cast_signed(), since, now };
+                    let (ledger, mut packer) = (shared.ledger(), shared.packer());
+                    let held = &ledger.state().held;
+                    for (position, event) in (first..).zip(event::decode_all(payload, count)) {
+                        let event = event?;
+                        if position < from || (replayed && held.contains(position)) {
+                            continue;
+                        }
+                        let gather = &mut self.gather;
+                        let mut staged = gather.add(config, &mut packer, position, &event, came);
+                        if packer.memory_bytes() > config.staging_memory_bytes {
+                            // Half of it at once, so that sorting the packs is rare.
+                            staged = staged.and(gather.spill(&mut packer, config.staging_memory_bytes / 2));
+                        }
+                        staged.map_err(S3SinkError::io("writing the staging log"))?;
+                    }
+                    // A frame has its cost even if its events are small or held.
+                    bytes += payload.len() + 1024;
+                    self.position = end;
+                }
+            }
+        }
+        Ok(Turn::More)
+    }
+
+    /// The next position that no sealed cut holds.
+    fn next_wanted(&self) -> u64 {
+        if self.position < self.replay_end {
+            self.shared.ledger().state().held.next_absent(self.position)
+        } else {
+            self.position
+        }
+    }
+
+    /// Records positions that the channel lost before a cut held them (I9).
+    fn lose(&self, range: std::ops::Range<u64>) -> Result<(), S3SinkError> {
+        tracing::error!(from = range.start, to = range.end, "the channel has lost events to damage");
+        let mut records = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let ledger = self.shared.ledger();
+            let held = &ledger.state().held;
+            at = held.next_absent(at);
+            let end = (at..range.end).find(|&position| held.contains(position)).unwrap_or(range.end);
+            if at < end {
+                records.push(Record::Damaged(at, end - at));
+            }
+            at = end;
+        }
+        self.shared.commit(records)?;
+        self.release()
+    }
+
+    /// Closes cuts where memory, disk or the state's size ask for it; false if reading must wait for uploads.
+    fn make_room(&mut self) -> bool {
+        let config = &self.shared.config;
+        let state_bytes = self.shared.ledger().state().heap_bytes();
+        if state_bytes + self.gather.heap_bytes() > STATE_BYTES {
+            self.gather.close(|_| true);
+        }
+        let (over, squeezed, oldest) = {
+            let staging = &self.shared.packer().staging;
+            (staging.used_bytes() > config.staging_bytes, staging.is_squeezed(), staging.oldest_file())
+        };
+        if squeezed {
+            self.gather.close(super::gather::OpenCut::is_packed);
+        } else if let (true, Some(oldest)) = (over, oldest) {
+            self.gather.close(|open| open.is_in(oldest));
+        }
+        !over && !squeezed && state_bytes <= STATE_BYTES
+    }
+
+    /// Closes the cuts that have waited long enough, that a flush waits for, or that pin a channel that fills up.
+    fn close_due(&mut self, turn: Turn) {
+        // After a restart every cut would look old before it is as full as it can be.
+        if self.position >= self.replay_end || turn != Turn::More {
+            let (roll, now) = (self.shared.config.roll, Instant::now());
+            self.gather.close(|open| roll.due(&open.filling()).is_some_and(|due| due <= now));
+        }
+        for flush in self.flushes.iter_mut().filter(|flush| !flush.closed) {
+            if self.position >= flush.request.upto {
+                self.gather.close(|open| open.runs.first() < flush.request.upto);
+                flush.closed = true;
+            }
+        }
+        let stats = self.channel.channel().stats();
+        let high = self.shared.config.retain_high_bytes.min(stats.capacity_bytes / 2);
+        if stats.used_bytes > high {
+            let released = self.shared.ledger().state().released();
+            let middle = released + self.position.saturating_sub(released) / 2;
+            self.gather.close(|open| open.runs.first() <= middle);
+        }
+        if stats.refused_full > self.refused_full {
+            self.refused_full = stats.refused_full;
+            self.gather.close(|_| true);
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let due = self.gather.next_due(&self.shared.config);
+        // A memory channel may be full of few bytes, and nothing tells when it begins to refuse.
+        let look = (self.shared.dir.is_none() && !self.gather.is_empty()).then(|| Instant::now() + LOOK);
+        [due, look].into_iter().flatten().min()
+    }
+
+    /// Starts the oldest cuts that wait, as many as may be sent at a time.
+    fn start_uploads(&mut self) {
+        let most = self.shared.config.upload_concurrency.max(1);
+        while self.uploading.len() < most {
+            let next = {
+                let ledger = self.shared.ledger();
+                ledger.state().to_ship().find(|number| !self.uploading.contains(number))
+            };
+            let Some(number) = next else { break };
+            let Some(upload) = Upload::new(&self.shared, number) else { break };
+            self.uploading.insert(number);
+            self.uploads.spawn(async move { Ok((number, upload.ship().await?)) });
+        }
+    }
+
+    /// Records what uploads have come to, with one sync for all of them, and releases what is done.
+    fn collect(&mut self, first: Option<Ended>) -> Result<(), S3SinkError> {
+        let (mut records, mut freed) = (Vec::new(), Vec::new());
+        let mut next = first.or_else(|| self.uploads.try_join_next());
+        while let Some(ended) = next {
+            // An upload's panic is a bug; it goes on as this thread's own.
+            let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            let (number, shipped) = ended?;
+            self.uploading.remove(&number);
+            let pending = self.shared.ledger().state().pending.get(&number).cloned();
+            let pending = pending.ok_or(Malformed("a cut that ended twice"))?;
+            match shipped {
+                Shipped::Stored { attempt } => {
+                    let bytes = pending.attempts.get(attempt as usize).map_or(0, |attempt| attempt.length);
+                    tracing::info!(cut = %pending.cut.id(&self.shared.name), key = %pending.cut.key, events = pending.cut.runs.count(), bytes, "shipped");
+                    self.shared.metrics.objects.inc();
+                    self.shared.metrics.object_bytes.inc_by(bytes);
+                    for flush in &mut self.flushes {
+                        flush.keys.push((number, pending.cut.key.clone()));
+                    }
+                    records.push(Record::Done(number, attempt));
+                }
+                Shipped::SetAside { attempt, reason } => {
+                    tracing::error!(cut = %pending.cut.id(&self.shared.name), reason, "set a cut aside that the store will never take; see `ingest-agent dead list`");
+                    records.push(Record::Dead(number, attempt, reason));
+                }
+            }
+            freed.push(pending);
+            next = self.uploads.try_join_next();
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.shared.points.reach("before_done")?;
+        self.shared.commit(records)?;
+        self.shared.points.reach("after_done")?;
+        for pending in freed {
+            for attempt in &pending.attempts {
+                match &attempt.bytes {
+                    BytesAt::Channel => {}
+                    BytesAt::Staged(extents) => self.shared.packer().staging.free(extents),
+                    BytesAt::Kept => self.shared.forget_kept(&pending.cut),
+                }
+            }
+        }
+        self.release()
+    }
+
+    fn release(&self) -> Result<(), S3SinkError> {
+        let released = self.shared.ledger().state().released();
+        let reader = self.shared.reader();
+        reader.release(released).map_err(S3SinkError::io("recording progress in the channel"))
+    }
+
+    /// Answers the flushes whose positions are all settled.
+    fn answer(&mut self) {
+        let released = self.shared.ledger().state().released();
+        for mut flush in self.flushes.extract_if(.., |flush| flush.request.upto <= released) {
+            flush.keys.sort_unstable();
+            let keys = flush.keys.into_iter().map(|(_, key)| key).collect();
+            // A waiter that went away needs no answer.
+            let _ = flush.request.reply.send(FlushReport { keys });
+        }
+    }
+
+    fn show(&self) {
+        let metrics = &self.shared.metrics;
+        let packer = self.shared.packer();
+        metrics.open_partitions.set(self.gather.len() as i64);
+        metrics.staging_memory_bytes.set(packer.memory_bytes() as i64);
+        metrics.staging_bytes.set(packer.staging.used_bytes() as i64);
+    }
+}
+
+impl Flush {
+    fn new(request: FlushRequest) -> Self {
+        Self { request, closed: false, keys: Vec::new() }
+    }
+}
+
+/// From when the age of an event counts that arrived before this start: its arrival, clamped to what a clock that
+/// was changed since cannot make absurd.
+fn since(arrival_ms: u64, now: Instant, config: &S3SinkConfig) -> Instant {
+    let arrived = UNIX_EPOCH + Duration::from_millis(arrival_ms);
+    let age = SystemTime::now().duration_since(arrived).unwrap_or_default();
+    now.checked_sub(age.min(config.roll.age.unwrap_or_default())).unwrap_or(now)
+}

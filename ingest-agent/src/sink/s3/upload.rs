@@ -1,0 +1,260 @@
+//! One sealed cut on its way into the store, until it is done, set aside, or found to be a fork.
+//!
+//! [`answers`] decides; here its steps are taken. Nothing is given up: a request that may succeed later is sent again for as long as
+//! the sink runs.
+
+mod multipart;
+
+use std::sync::Arc;
+
+use blob_store::{BlobStore, ErrorKind, ObjectInfo, PutOptions, StoreError};
+use contract::{CutKind, ObjectMetadata};
+
+use super::answers::{self, Answer, Asked, Step, Then};
+use super::backoff::Backoff;
+use super::content::{Content, Mark};
+use super::cut::{Attempt, BytesAt, Cut};
+use super::error::S3SinkError;
+use super::remake;
+use super::shared::Shared;
+use super::state::Record;
+
+/// How a cut's way ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shipped {
+    /// The store holds it as this attempt.
+    Stored {
+        /// Which of the cut's attempts.
+        attempt: u64,
+    },
+    /// The store will never take it; these are its kept bytes and the store's answer.
+    SetAside {
+        /// Where its bytes are kept.
+        attempt: Attempt,
+        /// What the store said.
+        reason: String,
+    },
+}
+
+/// One cut being sent.
+pub struct Upload {
+    shared: Arc<Shared>,
+    store: Arc<dyn BlobStore>,
+    cut: Arc<Cut>,
+    attempts: Vec<Attempt>,
+    backoff: Backoff,
+    /// The last answer that can never become a yes.
+    refusal: String,
+}
+
+/// What a look at the key found.
+enum Found {
+    /// The object of this attempt.
+    Equal(u64),
+    /// Nothing; and what is to be done then.
+    Nothing(Then),
+}
+
+impl Upload {
+    /// Prepares to send the pending cut `number`.
+    pub fn new(shared: &Arc<Shared>, number: u64) -> Option<Self> {
+        let pending = shared.ledger().state().pending.get(&number)?.clone();
+        Some(Self {
+            shared: Arc::clone(shared),
+            store: (shared.buckets)(&pending.cut.bucket),
+            cut: pending.cut,
+            attempts: pending.attempts,
+            backoff: Backoff::new(shared.config.retry),
+            refusal: String::new(),
+        })
+    }
+
+    /// Sends it, for as long as it takes.
+    pub async fn ship(mut self) -> Result<Shipped, S3SinkError> {
+        loop {
+            let attempt = self.newest().clone();
+            let Some(content) = Content::open(&self.shared, &self.cut, &attempt)? else {
+                self.remake().await?;
+                continue;
+            };
+            if !self.shared.config.conditional
+                && let Found::Equal(attempt) = self.look(Then::Restart).await?
+            {
+                return Ok(Shipped::Stored { attempt });
+            }
+            self.shared.points.reach("before_put")?;
+            let step = if attempt.length <= self.shared.config.put_limit_bytes {
+                self.put(&attempt, &content).await
+            } else {
+                self.multipart(&attempt, &content).await?
+            };
+            if let Some(shipped) = self.take(step).await? {
+                return Ok(shipped);
+            }
+        }
+    }
+
+    /// Takes a step that ends a request or an upload; `None`: send the cut from the beginning.
+    async fn take(&mut self, mut step: Step) -> Result<Option<Shipped>, S3SinkError> {
+        loop {
+            step = match step {
+                Step::Done => {
+                    let attempt = self.attempts.len() as u64 - 1;
+                    return Ok(Some(Shipped::Stored { attempt }));
+                }
+                Step::Look(then) => match self.look(then).await? {
+                    Found::Equal(attempt) => return Ok(Some(Shipped::Stored { attempt })),
+                    Found::Nothing(then) => Step::Absent(then),
+                },
+                Step::Absent(Then::SetAside) => match self.set_aside().await? {
+                    Some(shipped) => return Ok(Some(shipped)),
+                    None => Step::Again { alarm: true },
+                },
+                Step::Absent(Then::Restart | Then::Complete) => {
+                    self.pause(false).await;
+                    return Ok(None);
+                }
+                Step::Again { alarm } => {
+                    self.pause(alarm).await;
+                    return Ok(None);
+                }
+                Step::Remake => {
+                    self.remake().await?;
+                    self.pause(false).await;
+                    return Ok(None);
+                }
+                Step::Go => return Ok(None),
+                Step::Fork => return Err(self.fork()),
+            };
+        }
+    }
+
+    async fn put(&mut self, attempt: &Attempt, content: &Content) -> Step {
+        let body = content.body(&Mark::default(), attempt.length);
+        let options = self.options(attempt);
+        let answer = self.store.put_if_absent(&self.cut.key, body, &options).await;
+        self.step(Asked::Put, &answer)
+    }
+
+    /// Looks what the key holds, again and again until the store says.
+    async fn look(&mut self, then: Then) -> Result<Found, S3SinkError> {
+        loop {
+            let looked = self.store.head(&self.cut.key, None).await;
+            let equal = looked.as_ref().ok().map(|info| self.equal(info));
+            let answer = match (&looked, equal) {
+                (Err(error), _) => Answer::Failed(error.kind),
+                (Ok(_), Some(Some(_))) => Answer::Equal,
+                (Ok(_), _) => Answer::Different,
+            };
+            self.note(&looked);
+            match answers::next(Asked::Look(then), answer) {
+                Step::Done => return Ok(Found::Equal(equal.flatten().unwrap_or_default())),
+                Step::Absent(then) => return Ok(Found::Nothing(then)),
+                Step::Again { alarm } => self.pause(alarm).await,
+                _ => return Err(self.fork()),
+            }
+        }
+    }
+
+    /// Which attempt an object is: by cut, length and checksum in its metadata, its length, and the checksum
+    /// that the store keeps. Never by its ETag.
+    fn equal(&self, info: &ObjectInfo) -> Option<u64> {
+        let found = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str)).ok()?;
+        let is = |attempt: &Attempt| {
+            found.cut == self.cut.id(&self.shared.name)
+                && (found.length, found.crc32c) == (attempt.length, attempt.crc32c)
+                && info.length == attempt.length
+                && info.crc32c.is_none_or(|crc| crc == attempt.crc32c)
+        };
+        self.attempts.iter().rposition(is).map(|index| index as u64)
+    }
+
+    /// Makes the bytes of the cut again as a new recorded attempt, if they are not what was recorded.
+    async fn remake(&mut self) -> Result<(), S3SinkError> {
+        if let Some(attempt) = remake::remake(&self.shared, &self.cut, self.newest()).await? {
+            let number = self.cut.number;
+            tracing::warn!(cut = number, "the bytes of a sealed cut were lost and made again as a new attempt");
+            self.shared.commit(vec![Record::Attempt(number, attempt.clone())])?;
+            self.shared.points.reach("after_attempt")?;
+            self.attempts.push(attempt);
+        }
+        Ok(())
+    }
+
+    /// Keeps the bytes of a cut that the store will never take; `None` if there is no room for them.
+    async fn set_aside(&mut self) -> Result<Option<Shipped>, S3SinkError> {
+        let newest = self.newest();
+        let dead: u64 = self.shared.ledger().state().dead().map(|dead| dead.attempts[0].length).sum();
+        let Some(path) = self.shared.kept(self.cut.number) else { return Ok(None) };
+        if dead + newest.length > self.shared.config.staging_bytes {
+            tracing::error!("no room for another dead cut; replay or drop some with `ingest-agent dead`");
+            return Ok(None);
+        }
+        let Some(content) = Content::open(&self.shared, &self.cut, newest)? else { return Ok(None) };
+        content.keep(&path, newest.length).await?;
+        let attempt = Attempt { bytes: BytesAt::Kept, ..newest.clone() };
+        Ok(Some(Shipped::SetAside { attempt, reason: self.refusal.clone() }))
+    }
+
+    fn options(&self, attempt: &Attempt) -> PutOptions {
+        PutOptions {
+            content_type: self.cut.content_type.clone(),
+            content_encoding: self.cut.content_encoding.clone(),
+            metadata: self.cut.metadata(&self.shared.name, attempt).to_pairs(),
+            crc32c: attempt.crc32c,
+            conditional: self.shared.config.conditional,
+        }
+    }
+
+    fn newest(&self) -> &Attempt {
+        self.attempts.last().expect("a sealed cut has an attempt")
+    }
+
+    fn step<T>(&mut self, asked: Asked, answer: &Result<T, StoreError>) -> Step {
+        self.note(answer);
+        answers::next(asked, answer.as_ref().map_or_else(|error| Answer::Failed(error.kind), |_| Answer::Ok))
+    }
+
+    /// Counts an answer, and says in the log what it was, the oftener it comes the more rarely.
+    fn note<T>(&mut self, answer: &Result<T, StoreError>) {
+        self.shared.metrics.requests.inc();
+        match answer {
+            Ok(_) => {
+                self.backoff.reset();
+                self.shared.metrics.alarm.set(0);
+            }
+            Err(error) => {
+                if error.kind == ErrorKind::NeverValid {
+                    self.refusal = error.to_string();
+                }
+                let expected = matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NoSuchKey);
+                if !expected && self.backoff.is_worth_a_line() {
+                    tracing::warn!(cut = %self.cut.id(&self.shared.name), error = %error, kind = %error.kind, "the store did not do as asked");
+                }
+            }
+        }
+    }
+
+    async fn pause(&mut self, alarm: bool) {
+        self.shared.metrics.retries.inc();
+        if alarm {
+            self.shared.metrics.alarm.set(1);
+        }
+        tokio::time::sleep(self.backoff.pause()).await;
+    }
+
+    fn fork(&self) -> S3SinkError {
+        S3SinkError::Fork {
+            cut: self.cut.id(&self.shared.name),
+            bucket: self.cut.bucket.clone(),
+            key: self.cut.key.clone(),
+        }
+    }
+}
+
+impl Cut {
+    /// Whether it holds events, not dead letters.
+    pub(super) fn is_of_events(&self) -> bool {
+        self.kind == CutKind::Events
+    }
+}
