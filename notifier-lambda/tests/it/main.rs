@@ -1,10 +1,10 @@
-//! The notifier against real servers: the relay alone, and the whole program under the Runtime API.
+//! The notifier against real servers: the relay alone, and the whole program under the local cloud's Runtime API.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod lambda;
 mod program;
 mod relay;
-mod runtime_api;
 mod server;
 
 /// A secret that nobody uses.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::SECRET;
-use crate::runtime_api::{Outcome, RuntimeApi};
+use crate::lambda::{Lambda, Outcome};
 use crate::server::{Answer, Server};
 
 fn put() -> Value {
@@ -22,9 +22,9 @@ fn program(variables: &[(&str, &str)]) -> Command {
 }
 
 /// The function, waiting for events.
-fn function(api: &RuntimeApi, url: &str) -> Child {
+fn function(lambda: &Lambda, url: &str) -> Child {
     program(&[
-        ("AWS_LAMBDA_RUNTIME_API", &api.address()),
+        ("AWS_LAMBDA_RUNTIME_API", &lambda.cloud.lambda_url()),
         ("AWS_LAMBDA_FUNCTION_NAME", "notifier"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -46,10 +46,10 @@ async fn logs(mut function: Child) -> String {
 #[tokio::test]
 async fn i7_an_event_ends_in_a_notice_at_the_server_and_only_then_in_a_response() {
     let server = Server::start([Answer::Status(503)]).await;
-    let mut api = RuntimeApi::start(Duration::from_secs(30)).await;
-    let function = function(&api, &server.url());
+    let lambda = Lambda::start(Duration::from_secs(30)).await;
+    let function = function(&lambda, &server.url());
 
-    let outcome = api.invoke(put()).await;
+    let outcome = lambda.invoke(&put()).await;
     let summary = json!({ "relayed": 1, "ignored": { "test_events": 0, "not_created": 0 } });
     assert_eq!(outcome, Outcome::Response(summary));
     let [refused, taken] = server.notices().try_into().unwrap();
@@ -66,13 +66,13 @@ async fn i7_an_event_ends_in_a_notice_at_the_server_and_only_then_in_a_response(
 
 #[tokio::test]
 async fn i7_without_a_server_the_invocation_fails_within_its_deadline_and_the_next_one_works() {
-    let mut api = RuntimeApi::start(Duration::from_millis(900)).await;
+    let lambda = Lambda::start(Duration::from_millis(900)).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
-    let _function = function(&api, &format!("http://{addr}/v1/notices"));
+    let _function = function(&lambda, &format!("http://{addr}/v1/notices"));
 
-    let Outcome::Error(error) = api.invoke(put()).await else { panic!("there is no server") };
+    let Outcome::Error(error) = lambda.invoke(&put()).await else { panic!("there is no server") };
     assert_eq!(error["errorType"], "NotRelayed");
     let message = error["errorMessage"].as_str().unwrap();
     assert!(
@@ -82,18 +82,36 @@ async fn i7_without_a_server_the_invocation_fails_within_its_deadline_and_the_ne
 
     let test_event = serde_json::from_str(include_str!("../fixtures/test_event.json")).unwrap();
     let summary = json!({ "relayed": 0, "ignored": { "test_events": 1, "not_created": 0 } });
-    assert_eq!(api.invoke(test_event).await, Outcome::Response(summary));
+    assert_eq!(lambda.invoke(&test_event).await, Outcome::Response(summary));
 }
 
 #[tokio::test]
 async fn i7_an_event_that_s3_never_sent_fails_the_invocation() {
     let server = Server::start([]).await;
-    let mut api = RuntimeApi::start(Duration::from_secs(30)).await;
-    let _function = function(&api, &server.url());
-    let Outcome::Error(error) = api.invoke(json!({ "hello": "world" })).await else {
+    let lambda = Lambda::start(Duration::from_secs(30)).await;
+    let _function = function(&lambda, &server.url());
+    let Outcome::Error(error) = lambda.invoke(&json!({ "hello": "world" })).await else {
         panic!("nothing was relayed")
     };
     assert_eq!(error["errorType"], "UnknownEvent");
+}
+
+#[tokio::test]
+async fn i7_an_event_that_the_server_keeps_refusing_lies_in_the_failure_queue_until_it_is_tried_again() {
+    let server = Server::start([Answer::Status(400), Answer::Status(403), Answer::Status(404)]).await;
+    let lambda = Lambda::start(Duration::from_secs(30)).await;
+    let _function = function(&lambda, &server.url());
+
+    lambda.queue(&put()).await;
+    lambda.cloud.settled().await.unwrap();
+    let [failed] = lambda.cloud.failed_invocations().await.unwrap().try_into().unwrap();
+    assert_eq!(failed.tries, 3);
+    assert!(failed.error.contains("it answered 404 Not Found"), "{}", failed.error);
+
+    assert_eq!(lambda.cloud.redrive().await.unwrap(), 1);
+    lambda.cloud.settled().await.unwrap();
+    assert!(lambda.cloud.failed_invocations().await.unwrap().is_empty());
+    assert_eq!(server.notices().len(), 4);
 }
 
 #[tokio::test]
