@@ -34,6 +34,11 @@ pub trait Channel: Send + Sync {
     /// An empty batch whose buffer comes from the channel's pool.
     fn batch(&self) -> Batch;
 
+    /// The most events that one batch may have: a source whose senders ask for no transaction makes smaller ones.
+    fn max_batch_events(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Gives the batch its positions and queues it. Nothing is durable yet.
     ///
     /// On an error nothing was queued and no position used. An empty batch uses no position and needs no sync.

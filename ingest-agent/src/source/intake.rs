@@ -45,6 +45,12 @@ impl Intake {
         Draft::new(self.channels[0].batch())
     }
 
+    /// The most events that a draft may have.
+    pub fn max_batch_events(&self) -> u64 {
+        let limits = self.channels.iter().map(|channel| channel.channel().max_batch_events());
+        limits.min().unwrap_or(u64::MAX)
+    }
+
     /// Waits for room for `bytes` in every channel's queue.
     pub async fn reserve(&self, bytes: usize) -> Room {
         let mut room = Room { held: Vec::with_capacity(self.channels.len()), bytes };

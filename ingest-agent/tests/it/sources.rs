@@ -208,6 +208,10 @@ impl Channel for Held {
         self.inner.batch()
     }
 
+    fn max_batch_events(&self) -> u64 {
+        self.inner.max_batch_events()
+    }
+
     fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         self.inner.append(batch)
     }

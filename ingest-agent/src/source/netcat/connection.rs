@@ -25,6 +25,7 @@ use crate::telemetry::SourceMetrics;
 pub(super) struct Shared {
     config: NetcatConfig,
     intake: Intake,
+    max_batch_events: u64,
     metrics: Arc<SourceMetrics>,
     shutdown: CancellationToken,
     /// Read buffers between two reads: an idle connection holds none.
@@ -65,6 +66,13 @@ type Synced = Pin<Box<dyn Future<Output = Result<u32, AppendError>> + Send>>;
 /// The line is longer than the limit.
 struct TooLong;
 
+/// The lines of one read: one draft, or several where the channel limits the events of a batch.
+struct Drafts<'a> {
+    shared: &'a Shared,
+    full: Vec<Draft>,
+    open: Draft,
+}
+
 /// The most that is read at once, and so about the size of the largest batch.
 const READ_BYTES: usize = 256 << 10;
 
@@ -86,7 +94,8 @@ impl Shared {
         metrics: Arc<SourceMetrics>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { config, intake, metrics, shutdown, buffers: Mutex::default() }
+        let max_batch_events = intake.max_batch_events();
+        Self { config, intake, max_batch_events, metrics, shutdown, buffers: Mutex::default() }
     }
 
     /// Runs `with` on a buffer of [`READ_BYTES`].
@@ -174,12 +183,12 @@ impl Connection {
     /// Reads once, as much as there is room for, and appends the lines that are complete.
     fn read(&mut self, (bytes, room): (usize, Room)) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let mut draft = shared.intake.draft();
+        let mut drafts = Drafts::new(&shared);
         let read: io::Result<_> = shared.with_buffer(|buffer| {
             let read = self.stream.try_read(&mut buffer[..bytes])?;
             Ok(match read {
                 0 => None,
-                read => Some(self.take(&buffer[..read], &mut draft)),
+                read => Some(self.take(&buffer[..read], &mut drafts)),
             })
         });
         let taken = match read {
@@ -191,13 +200,13 @@ impl Connection {
         let Some(taken) = taken else {
             let last = self.lines.partial();
             if shared.config.emit_unterminated && !last.is_empty() {
-                draft.push_body(last);
+                drafts.push_body(last);
             }
-            self.append(draft, room);
+            self.append(drafts.into_all(), room);
             self.state = State::Ended;
             return Ok(());
         };
-        self.append(draft, room);
+        self.append(drafts.into_all(), room);
         if let Err(TooLong) = taken {
             let limit = shared.config.max_line_bytes;
             shared.metrics.refused_too_large.inc();
@@ -210,13 +219,13 @@ impl Connection {
     }
 
     /// Encodes the lines that `chunk` completes.
-    fn take(&mut self, chunk: &[u8], draft: &mut Draft) -> Result<(), TooLong> {
+    fn take(&mut self, chunk: &[u8], drafts: &mut Drafts<'_>) -> Result<(), TooLong> {
         let limit = self.shared.config.max_line_bytes;
         // The limit counts the newline, which is not in the line here.
         let fits = |line: &[u8]| if line.len() < limit { Ok(()) } else { Err(TooLong) };
         self.lines.feed(chunk, |line| {
             fits(line)?;
-            draft.push_body(line);
+            drafts.push_body(line);
             Ok(())
         })?;
         fits(self.lines.partial())
@@ -232,32 +241,57 @@ impl Connection {
         self.shared.intake.grow(room, self.lines.partial().len())
     }
 
-    fn append(&mut self, draft: Draft, room: Room) {
-        if draft.is_empty() {
-            return;
+    /// Appends the drafts of one read; the last of them keeps the room that all of them have.
+    fn append(&mut self, drafts: Vec<Draft>, room: Room) {
+        let mut room = Some(room);
+        let last = drafts.len().saturating_sub(1);
+        for (index, draft) in drafts.into_iter().enumerate() {
+            let room = if index == last { room.take() } else { None };
+            let lines = u64::from(draft.count());
+            let batch = match self.shared.intake.append(draft) {
+                Ok(unsynced) => {
+                    let synced = async move {
+                        let synced = unsynced.synced().await;
+                        drop(room);
+                        synced
+                    };
+                    Batch::Unsynced { lines, synced: Box::pin(synced) }
+                }
+                Err(error) => {
+                    self.shared.intake.count_refused(&error, lines);
+                    Batch::Refused { lines, answer: Answer::failed(error) }
+                }
+            };
+            self.batches.push_back(batch);
         }
-        let lines = u64::from(draft.count());
-        let batch = match self.shared.intake.append(draft) {
-            Ok(unsynced) => {
-                let synced = async move {
-                    let synced = unsynced.synced().await;
-                    drop(room);
-                    synced
-                };
-                Batch::Unsynced { lines, synced: Box::pin(synced) }
-            }
-            Err(error) => {
-                self.shared.intake.count_refused(&error, lines);
-                Batch::Refused { lines, answer: Answer::failed(error) }
-            }
-        };
-        self.batches.push_back(batch);
     }
 
     /// Answers what was read last with a failure and reads no more.
     fn refuse(&mut self, reason: impl std::fmt::Display) {
         self.batches.push_back(Batch::Refused { lines: 1, answer: Answer::failed(reason) });
         self.state = State::Stopped;
+    }
+}
+
+// === impl Drafts ===
+
+impl<'a> Drafts<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self { shared, full: Vec::new(), open: shared.intake.draft() }
+    }
+
+    fn push_body(&mut self, line: &[u8]) {
+        if u64::from(self.open.count()) >= self.shared.max_batch_events {
+            self.full.push(std::mem::replace(&mut self.open, self.shared.intake.draft()));
+        }
+        self.open.push_body(line);
+    }
+
+    fn into_all(mut self) -> Vec<Draft> {
+        if !self.open.is_empty() {
+            self.full.push(self.open);
+        }
+        self.full
     }
 }
 

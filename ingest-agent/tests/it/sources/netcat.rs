@@ -104,6 +104,15 @@ async fn a_full_channel_is_answered_failed_line_by_line_and_the_connection_stays
 }
 
 #[tokio::test]
+async fn more_lines_at_once_than_a_transaction_holds_are_several_batches() {
+    let channel = Arc::new(MemoryChannel::new(10_000, 100, 1 << 20).unwrap());
+    let source = Running::start_on(kind(|_| ()), channel);
+    let lines: Vec<String> = (0..1_050).map(|number| number.to_string()).collect();
+    assert_eq!(source.exchange((lines.join("\n") + "\n").as_bytes()).await, "OK\n".repeat(lines.len()));
+    assert_eq!(source.bodies(), lines);
+}
+
+#[tokio::test]
 async fn without_acks_nothing_is_written_for_what_is_stored() {
     let source = start(|config| config.ack_every_event = false);
     assert_eq!(source.exchange(b"one\ntwo\n").await, "");
