@@ -233,7 +233,9 @@ impl AppendError {
     pub fn retry_can_help(&self) -> bool {
         match self {
             Self::Full { .. } | Self::DiskFloor { .. } => true,
-            Self::TooLarge { .. } | Self::TransactionCapacity { .. } | Self::Poisoned(_) | Self::Closed => false,
+            Self::TooLarge { .. } | Self::TransactionCapacity { .. } | Self::Poisoned(_) | Self::Closed => {
+                false
+            }
         }
     }
 }

@@ -1,14 +1,26 @@
-//! A segmented, checksummed, synced log of batches with registered readers.
+//! TODO spec
 
-pub mod batch;
-pub mod channel;
-pub mod durable;
-pub mod error;
+mod batch;
+mod channel;
+pub mod disk;
+mod durable;
+mod error;
 mod format;
-pub mod journal;
-pub mod memory;
-pub mod options;
-pub mod reader;
+mod frame;
+mod identity;
+mod journal;
+mod memory;
+mod options;
+mod queue;
+mod ranges;
+mod reader;
+mod recovery;
+mod registry;
+mod scan;
+mod segment;
+mod shared;
+mod slots;
+mod writer;
 
 pub use batch::{Batch, Mark};
 pub use channel::{Appended, Channel, ReaderStatus, Start, Stats};

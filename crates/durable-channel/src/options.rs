@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::OpenError;
-use crate::format::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::format::{FRAME_HEADER_BYTES, HEADER_BLOCK_BYTES};
 
 /// The limits of a durable channel. May differ from one start to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +40,19 @@ impl Default for Options {
 impl Options {
     /// Says what is wrong, if anything is.
     pub fn validate(&self) -> Result<(), OpenError> {
-        let room = self.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
+        let room = self.segment_bytes.saturating_sub(HEADER_BLOCK_BYTES);
         let wrong = if self.max_frame_bytes as usize <= FRAME_HEADER_BYTES {
             format!("max_frame_bytes {} leaves no room for a payload", self.max_frame_bytes)
         } else if u64::from(self.max_frame_bytes).next_multiple_of(8) > room {
-            format!("max_frame_bytes {} does not fit a segment of {}", self.max_frame_bytes, self.segment_bytes)
+            format!(
+                "max_frame_bytes {} does not fit a segment of {}",
+                self.max_frame_bytes, self.segment_bytes
+            )
         } else if self.capacity_bytes / 2 < self.segment_bytes {
-            format!("capacity_bytes {} is less than two segments of {}", self.capacity_bytes, self.segment_bytes)
+            format!(
+                "capacity_bytes {} is less than two segments of {}",
+                self.capacity_bytes, self.segment_bytes
+            )
         } else if self.max_group_bytes == 0 {
             "max_group_bytes is 0".to_owned()
         } else {

@@ -1,19 +1,30 @@
 //! Reading: one registered reader of a channel.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::durable::give_back;
 use crate::error::ReadError;
+use crate::memory::MemoryView;
+use crate::registry::Registry;
+use crate::shared::Shared;
+
+mod cursor;
 
 /// One registered reader: its place in the channel, and the files of its owner.
 pub struct Reader {
     name: String,
+    place: Place,
 }
 
 /// A further place of reading in the same channel: same items, same limits, no say in what is released.
 ///
 /// Its owner reads only positions that its reader has not released, so nothing that it needs is deleted.
-pub struct Cursor {}
+pub struct Cursor {
+    name: String,
+    place: Place,
+}
 
 /// What a channel holds at a position.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,16 +42,50 @@ pub enum Item<'a> {
     },
     /// Positions whose events are lost to damage of the files. They stay used (I2) and are to be counted (I9).
     Damaged {
-        /// The first of them.
+        /// The first of them that was asked for.
         first: u64,
         /// How many.
         count: u64,
     },
 }
 
+enum Place {
+    Log(Box<LogPlace>),
+    Memory(MemoryView),
+}
+
+struct LogPlace {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    dir: PathBuf,
+    cursor: cursor::Cursor,
+}
+
+// === impl Item ===
+
+impl Item<'_> {
+    /// One past the last position: where to read on.
+    pub fn end(&self) -> u64 {
+        match *self {
+            Self::Frame { first, count, .. } => first + u64::from(count),
+            Self::Damaged { first, count } => first + count,
+        }
+    }
+}
+
 // === impl Reader ===
 
 impl Reader {
+    pub(crate) fn of_log(name: &str, shared: Arc<Shared>, registry: Arc<Registry>) -> Self {
+        let dir = registry.dir(name);
+        let place = LogPlace { shared, registry, dir, cursor: cursor::Cursor::default() };
+        Self { name: name.to_owned(), place: Place::Log(Box::new(place)) }
+    }
+
+    pub(crate) fn of_memory(name: &str, view: MemoryView) -> Self {
+        Self { name: name.to_owned(), place: Place::Memory(view) }
+    }
+
     /// The name that it is registered under.
     pub fn name(&self) -> &str {
         &self.name
@@ -48,25 +93,40 @@ impl Reader {
 
     /// The folder where its owner may keep journals; none for a memory channel.
     pub fn dir(&self) -> Option<&Path> {
-        unimplemented!()
+        match &self.place {
+            Place::Log(log) => Some(&log.dir),
+            Place::Memory(_) => None,
+        }
     }
 
     /// It is done with every position below this.
     pub fn released(&self) -> u64 {
-        unimplemented!()
+        match &self.place {
+            Place::Log(log) => log.registry.released(&self.name),
+            Place::Memory(memory) => memory.released(&self.name),
+        }
     }
 
-    /// The item that holds `from`, or else the next one after it; `None` if nothing is synced there yet.
+    /// The item that holds `from`; `None` if nothing is synced there yet.
     ///
     /// The frame may start before `from`. Reading on from the end of the last item is the fast path;
     /// going anywhere else costs at most the reading of one segment.
-    pub fn read(&mut self, _from: u64) -> Result<Option<Item<'_>>, ReadError> {
-        unimplemented!()
+    pub fn read(&mut self, from: u64) -> Result<Option<Item<'_>>, ReadError> {
+        self.place.read(&self.name, from)
     }
 
     /// A place of its own to read from: for an owner that reads ahead while it reads older positions again.
     pub fn cursor(&self) -> Cursor {
-        unimplemented!()
+        let place = match &self.place {
+            Place::Log(log) => Place::Log(Box::new(LogPlace {
+                shared: Arc::clone(&log.shared),
+                registry: Arc::clone(&log.registry),
+                dir: log.dir.clone(),
+                cursor: cursor::Cursor::default(),
+            })),
+            Place::Memory(memory) => Place::Memory(memory.again()),
+        };
+        Cursor { name: self.name.clone(), place }
     }
 
     /// Every position below `below` is done: the channel may delete what all readers are done with (I6).
@@ -74,8 +134,24 @@ impl Reader {
     /// Recorded at once, but synced only before something is deleted: after a crash a lower value may come back,
     /// never one below what is still held. A value below an earlier one changes nothing.
     /// Waits for the disk when it frees a segment.
-    pub fn release(&self, _below: u64) -> io::Result<()> {
-        unimplemented!()
+    pub fn release(&self, below: u64) -> io::Result<()> {
+        match &self.place {
+            Place::Log(log) => {
+                let freed = log.registry.release(&self.name, below, &log.shared.log)?;
+                give_back(&log.shared, freed);
+                Ok(())
+            }
+            Place::Memory(memory) => memory.release(&self.name, below),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        match &self.place {
+            Place::Log(log) => log.registry.close_reader(&self.name),
+            Place::Memory(memory) => memory.close_reader(&self.name),
+        }
     }
 }
 
@@ -83,7 +159,21 @@ impl Reader {
 
 impl Cursor {
     /// As [`Reader::read`].
-    pub fn read(&mut self, _from: u64) -> Result<Option<Item<'_>>, ReadError> {
-        unimplemented!()
+    pub fn read(&mut self, from: u64) -> Result<Option<Item<'_>>, ReadError> {
+        self.place.read(&self.name, from)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn read(&mut self, name: &str, from: u64) -> Result<Option<Item<'_>>, ReadError> {
+        match self {
+            Self::Log(log) => {
+                let released = log.registry.released(name);
+                log.cursor.read(&log.shared.log, from, released)
+            }
+            Self::Memory(memory) => memory.read(from),
+        }
     }
 }

@@ -1,0 +1,282 @@
+//! Recovery: what of the last segment counts, and everything that may not be on the disk put there anew.
+//!
+//! Only the last segment is read: the segment after another is created once all before it is synced, so an older
+//! one is attested as a whole, and damage in it is found when it is read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{self, Disk, DiskFile, Mode};
+use crate::durable::Recovery;
+use crate::error::OpenError;
+use crate::format::{Block, FRAME_HEADER_BYTES, FileHeader, HEADER_BLOCK_BYTES, SEGMENT_MAGIC, VERSION};
+use crate::frame::{FrameHeader, Seal};
+use crate::scan::{self, Scan};
+use crate::segment::{self, RESERVE, Table};
+
+/// What recovery needs to know besides the files.
+pub(crate) struct Question<'a> {
+    pub(crate) disk: &'a Arc<dyn Disk>,
+    /// The folder of the segments.
+    pub(crate) dir: &'a Path,
+    /// Every position below this was synced: by the identity and by what readers released.
+    pub(crate) attested: u64,
+    /// Nothing was ever written under this channel id, so no position of it can be given twice.
+    pub(crate) fresh_id: bool,
+    /// The size of a new segment.
+    pub(crate) segment_bytes: u64,
+}
+
+/// A channel's files as they may be used.
+pub(crate) struct Recovered {
+    pub(crate) table: Table,
+    /// The segment that the tail was copied into: it can take more frames.
+    pub(crate) live: Option<Live>,
+    /// Bytes of all segments.
+    pub(crate) used_bytes: u64,
+    pub(crate) report: Recovery,
+}
+
+/// The segment that is written to.
+pub(crate) struct Live {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) name: String,
+    pub(crate) seed: u32,
+    /// Where the next frame goes.
+    pub(crate) offset: u64,
+    /// The file's size.
+    pub(crate) bytes: u64,
+}
+
+/// What of a last segment counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    /// The end of the channel.
+    end: u64,
+    /// Where the frames below the highest attested position end in the file.
+    attested_bytes: u64,
+    /// The good frames after those.
+    tail: Option<Tail>,
+    torn_bytes: u64,
+    damaged: Vec<(u64, u64)>,
+}
+
+/// Good frames that nothing attests, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    first: u64,
+    frames: u64,
+    /// Where they are in the file.
+    at: u64,
+    end: u64,
+}
+
+/// Looks at the channel in `question` and leaves it with everything that counts synced.
+pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
+    let Question { disk, dir, .. } = *question;
+    let segments = segment::list(&**disk, dir)
+        .map_err(OpenError::io(format!("listing segments in {}", dir.display())))?;
+    let Some((&first, &bytes)) = segments.last_key_value() else {
+        if question.attested > 0 && !question.fresh_id {
+            let what = format!(
+                "it holds no segment, though positions below {} were used; restore it, or give the channel a new id \
+                 with `channel adopt`",
+                question.attested
+            );
+            return Err(OpenError::Damaged { path: dir.to_owned(), what });
+        }
+        let table = Table { segments, synced_end: question.attested };
+        let report = Recovery { first: question.attested, next: question.attested, ..Recovery::default() };
+        return Ok(Recovered { table, live: None, used_bytes: 0, report });
+    };
+    let path = dir.join(segment::name(first));
+    let io_error = || OpenError::io(format!("recovering {}", path.display()));
+    let file = disk.open(&path, Mode::Write).map_err(io_error())?;
+    let header = match FileHeader::read(&*file, SEGMENT_MAGIC).map_err(io_error())? {
+        Block::Valid(header) if header.number == first => Some(header),
+        Block::Newer(found) => return Err(OpenError::Version { path, found, known: VERSION }),
+        _ if question.fresh_id => None,
+        _ => {
+            let what = "the header of the last segment is bad, so the next position is not known; \
+                        restore it, or give the channel a new id with `channel adopt`";
+            return Err(OpenError::Damaged { path, what: what.to_owned() });
+        }
+    };
+    let verdict = match header {
+        Some(header) => {
+            let mut scan = Scan::new(Arc::clone(&file), header.seed(), bytes);
+            judge(&mut scan, first, question.attested.max(first)).map_err(io_error())?
+        }
+        None => {
+            let end = question.attested.max(first);
+            Verdict {
+                end,
+                attested_bytes: HEADER_BLOCK_BYTES,
+                damaged: gap(first, end),
+                ..Verdict::default()
+            }
+        }
+    };
+    let mut segments = segments;
+    let live = copy_tail(question, &verdict, header, &file)
+        .map_err(OpenError::io(format!("copying the last frames of {}", path.display())))?;
+    let replaced = live.as_ref().is_some_and(|live| live.name == segment::name(first));
+    if !replaced {
+        segments.insert(first, verdict.attested_bytes);
+        if bytes > verdict.attested_bytes {
+            // The room that was allocated ahead, and whatever is torn. Coming back after a crash it is judged
+            // the same again.
+            file.set_len(verdict.attested_bytes).map_err(io_error())?;
+        }
+    }
+    if let (Some(live), Some(tail)) = (&live, &verdict.tail) {
+        segments.insert(tail.first, live.offset);
+    }
+    Ok(finish(verdict, segments, live))
+}
+
+fn finish(verdict: Verdict, segments: BTreeMap<u64, u64>, live: Option<Live>) -> Recovered {
+    let used_bytes = segments.values().sum();
+    let table = Table { segments, synced_end: verdict.end };
+    let report = Recovery {
+        created: false,
+        first: table.segments.keys().next().copied().unwrap_or(verdict.end),
+        next: verdict.end,
+        copied_frames: verdict.tail.map_or(0, |tail| tail.frames),
+        torn_bytes: verdict.torn_bytes,
+        damaged: verdict.damaged,
+    };
+    Recovered { table, live, used_bytes, report }
+}
+
+/// Decides what the segment that starts at position `first` holds.
+///
+/// Below the highest synced end that anything attests, what is bad is damage: its positions stay used.
+/// At or above it, the first bad frame is where the tail is torn: nothing from there on was acknowledged, because
+/// all of it belongs to one group whose sync never returned.
+fn judge(scan: &mut Scan, first: u64, attested: u64) -> io::Result<Verdict> {
+    let attested = highest_attested(scan, attested)?;
+    let mut verdict = Verdict { end: first, attested_bytes: HEADER_BLOCK_BYTES, ..Verdict::default() };
+    let mut at = HEADER_BLOCK_BYTES;
+    let mut good_bytes = at;
+    while let Some((found_at, header)) = scan.find(at, |_| true)? {
+        at = scan::after(found_at, &header);
+        if header.first < verdict.end {
+            continue;
+        }
+        if header.first > attested && header.first > verdict.end {
+            break;
+        }
+        verdict.damaged.extend(gap(verdict.end, header.first));
+        verdict.end = header.first;
+        let good = scan.check_payload(found_at, &header)?;
+        if header.first >= attested {
+            if !good {
+                break;
+            }
+            let tail = Tail { first: header.first, frames: 0, at: found_at, end: at };
+            let tail = verdict.tail.get_or_insert(tail);
+            (tail.frames, tail.end) = (tail.frames + 1, at);
+        } else {
+            if !good {
+                verdict.damaged.extend(gap(header.first, header.end()));
+            }
+            verdict.attested_bytes = at;
+        }
+        verdict.end = header.end();
+        good_bytes = at;
+    }
+    if verdict.end < attested {
+        verdict.damaged.extend(gap(verdict.end, attested));
+        verdict.end = attested;
+    }
+    verdict.torn_bytes = scan.end_of_bytes(good_bytes)? - good_bytes;
+    Ok(verdict)
+}
+
+/// A good header is a witness even if its payload is not.
+fn highest_attested(scan: &mut Scan, mut attested: u64) -> io::Result<u64> {
+    let mut at = HEADER_BLOCK_BYTES;
+    while let Some((found_at, header)) = scan.find(at, |_| true)? {
+        attested = attested.max(header.synced_end);
+        at = scan::after(found_at, &header);
+    }
+    Ok(attested)
+}
+
+fn gap(first: u64, end: u64) -> Vec<(u64, u64)> {
+    if first < end { vec![(first, end - first)] } else { Vec::new() }
+}
+
+/// Copies the frames that no synced end attests into a new segment and makes it durable, then and only then
+/// giving it its name: after a failed sync, pages may look clean in memory and never have been written.
+fn copy_tail(
+    question: &Question<'_>,
+    verdict: &Verdict,
+    old: Option<FileHeader>,
+    from: &Arc<dyn DiskFile>,
+) -> io::Result<Option<Live>> {
+    let (Some(tail), Some(old)) = (verdict.tail, old) else { return Ok(None) };
+    let (file, bytes) = take_reserve(question, HEADER_BLOCK_BYTES + tail.end - tail.at)?;
+    let header = FileHeader::random(tail.first)?;
+    header.write(&*file, SEGMENT_MAGIC)?;
+    let mut scan = Scan::new(Arc::clone(from), old.seed(), tail.end);
+    let mut at = tail.at;
+    let mut offset = HEADER_BLOCK_BYTES;
+    let mut frame = Vec::new();
+    while let Some(FrameHeader { first, count, arrival_ms, .. }) = copy_frame(&mut scan, &mut at, &mut frame)?
+    {
+        Seal { seed: header.seed(), first, count, arrival_ms, synced_end: tail.first }.apply(&mut frame);
+        disk::write_piece(&*file, &frame, offset)?;
+        offset += frame.len() as u64;
+    }
+    if offset - HEADER_BLOCK_BYTES != tail.end - tail.at {
+        return Err(io::Error::other("a frame reads differently the second time"));
+    }
+    file.sync()?;
+    let name = segment::name(tail.first);
+    question.disk.rename(&question.dir.join(RESERVE), &question.dir.join(&name))?;
+    question.disk.sync_dir(question.dir)?;
+    Ok(Some(Live { file, name, seed: header.seed(), offset, bytes }))
+}
+
+/// Copies the payload of the frame at `at` behind room for a header, and goes on to the next.
+fn copy_frame(scan: &mut Scan, at: &mut u64, frame: &mut Vec<u8>) -> io::Result<Option<FrameHeader>> {
+    let Some(header) = scan.header_at(*at)? else { return Ok(None) };
+    if !scan.check_payload(*at, &header)? {
+        return Ok(None);
+    }
+    frame.clear();
+    frame.resize(FRAME_HEADER_BYTES, 0);
+    frame.extend_from_slice(scan.payload(*at));
+    *at = scan::after(*at, &header);
+    Ok(Some(header))
+}
+
+/// The reserve, or a new file in its place: of full size if the disk has that, else just large enough.
+fn take_reserve(question: &Question<'_>, needed: u64) -> io::Result<(Arc<dyn DiskFile>, u64)> {
+    let path = question.dir.join(RESERVE);
+    match question.disk.open(&path, Mode::Write) {
+        Ok(file) => {
+            let bytes = file.size()?;
+            if bytes >= needed {
+                return Ok((file, bytes));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = question.disk.open(&path, Mode::Create)?;
+    let full = question.segment_bytes.max(needed);
+    match file.allocate(full) {
+        Ok(()) => Ok((file, full)),
+        Err(error) if disk::is_full(&error) => {
+            file.set_len(0)?;
+            file.allocate(needed)?;
+            Ok((file, needed))
+        }
+        Err(error) => Err(error),
+    }
+}

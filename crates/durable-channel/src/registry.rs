@@ -1,0 +1,230 @@
+//! The registered readers: where each one is, and when a segment may go.
+//!
+//! `readers/NAME/progress` holds a reader's start and released position. A registration is made in `NAME.new` and
+//! taken apart in `NAME.retired`, so that one rename decides either.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::channel::{ReaderStatus, Start};
+use crate::disk::Disk;
+use crate::error::{OpenError, RetireError};
+use crate::format::u64_at;
+use crate::segment::Log;
+use crate::slots::Slots;
+
+/// The folder of the readers.
+pub(crate) const DIR: &str = "readers";
+const PROGRESS: &str = "progress";
+const NEW: &str = ".new";
+const RETIRED: &str = ".retired";
+const RECORD_BYTES: usize = 16;
+
+/// Every registered reader of a channel on disk.
+pub(crate) struct Registry {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    readers: BTreeMap<String, Registered>,
+    closed: bool,
+}
+
+struct Registered {
+    slots: Slots,
+    start: u64,
+    released: u64,
+    open: bool,
+}
+
+/// Whether `name` can name a reader.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Loads the registrations below `dir`, their newest records made durable.
+    pub(crate) fn load(disk: Arc<dyn Disk>, dir: PathBuf) -> Result<Self, OpenError> {
+        let mut readers = BTreeMap::new();
+        let entries =
+            disk.list(&dir).map_err(OpenError::io(format!("listing readers in {}", dir.display())))?;
+        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+            let name = entry.name;
+            let path = dir.join(&name);
+            if name.ends_with(NEW) || name.ends_with(RETIRED) {
+                disk.remove_dir_all(&path).map_err(OpenError::io(format!("removing {}", path.display())))?;
+            } else if is_name(&name) {
+                let path = path.join(PROGRESS);
+                let (slots, found) = Slots::open(&*disk, &path)?;
+                let [start, released] = decode(&found.record).ok_or_else(|| OpenError::Damaged {
+                    path,
+                    what: "its record has another layout".to_owned(),
+                })?;
+                readers.insert(name, Registered { slots, start, released, open: false });
+            }
+        }
+        Ok(Self { disk, dir, state: Mutex::new(State { readers, closed: false }) })
+    }
+
+    /// The highest released position: a reader never passes the synced end, so everything below it was synced.
+    pub(crate) fn highest_released(&self) -> u64 {
+        self.state().readers.values().map(|reader| reader.released).max().unwrap_or(0)
+    }
+
+    /// Opens the reader `name`, registering it first if need be.
+    pub(crate) fn open(&self, name: &str, start: Start, log: &Log) -> Result<(), OpenError> {
+        if !is_name(name) {
+            return Err(OpenError::Name(name.to_owned()));
+        }
+        let mut state = self.state();
+        if state.closed {
+            return Err(OpenError::NotOpen);
+        }
+        if !state.readers.contains_key(name) {
+            let start = match start {
+                Start::Oldest => log.oldest(),
+                Start::Newest => log.synced_end(),
+            };
+            let registered =
+                self.register(name, start).map_err(OpenError::io(format!("registering reader {name}")))?;
+            state.readers.insert(name.to_owned(), registered);
+        }
+        match state.readers.get_mut(name) {
+            Some(reader) if !reader.open => {
+                reader.open = true;
+                Ok(())
+            }
+            _ => Err(OpenError::ReaderOpen(name.to_owned())),
+        }
+    }
+
+    fn register(&self, name: &str, start: u64) -> io::Result<Registered> {
+        let new = self.dir.join(format!("{name}{NEW}"));
+        self.disk.create_dir_all(&new)?;
+        Slots::create(&*self.disk, &new.join(PROGRESS), &encode(start, start))?;
+        self.disk.sync_dir(&new)?;
+        self.disk.rename(&new, &self.dir(name))?;
+        self.disk.sync_dir(&self.dir)?;
+        let (slots, _) =
+            Slots::open(&*self.disk, &self.dir(name).join(PROGRESS)).map_err(io::Error::other)?;
+        Ok(Registered { slots, start, released: start, open: false })
+    }
+
+    /// Where the owner of the reader `name` may keep files.
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn released(&self, name: &str) -> u64 {
+        self.state().readers.get(name).map_or(0, |reader| reader.released)
+    }
+
+    /// Notes that `name` is done with every position below `below`, and deletes the segments that everyone is done
+    /// with. Returns the bytes freed.
+    pub(crate) fn release(&self, name: &str, below: u64, log: &Log) -> io::Result<u64> {
+        if below > log.synced_end() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("position {below} is released before it is synced"),
+            ));
+        }
+        let mut state = self.state();
+        if state.closed {
+            return Err(io::Error::other("channel closed"));
+        }
+        let Some(reader) = state.readers.get_mut(name).filter(|reader| reader.released < below) else {
+            return Ok(0);
+        };
+        reader.released = below;
+        reader.slots.write(&encode(reader.start, below))?;
+        state.delete_released(log)
+    }
+
+    /// Deletes whatever every reader is done with.
+    pub(crate) fn delete_released(&self, log: &Log) -> io::Result<u64> {
+        self.state().delete_released(log)
+    }
+
+    pub(crate) fn close_reader(&self, name: &str) {
+        if let Some(reader) = self.state().readers.get_mut(name) {
+            reader.open = false;
+        }
+    }
+
+    /// Forgets the reader `name` and its files. Returns the bytes freed.
+    pub(crate) fn retire(&self, name: &str, log: &Log) -> Result<u64, RetireError> {
+        let io_error = || {
+            let name = name.to_owned();
+            move |source| RetireError::Io { name, source }
+        };
+        let mut state = self.state();
+        match state.readers.get(name) {
+            None => return Err(RetireError::Unknown(name.to_owned())),
+            Some(reader) if reader.open => return Err(RetireError::Open(name.to_owned())),
+            Some(_) => {}
+        }
+        let retired = self.dir.join(format!("{name}{RETIRED}"));
+        self.disk.rename(&self.dir(name), &retired).map_err(io_error())?;
+        state.readers.remove(name);
+        self.disk.sync_dir(&self.dir).map_err(io_error())?;
+        self.disk.remove_dir_all(&retired).map_err(io_error())?;
+        state.delete_released(log).map_err(io_error())
+    }
+
+    pub(crate) fn status(&self) -> Vec<ReaderStatus> {
+        let status = |(name, reader): (&String, &Registered)| ReaderStatus {
+            name: name.clone(),
+            start: reader.start,
+            released: reader.released,
+            open: reader.open,
+        };
+        self.state().readers.iter().map(status).collect()
+    }
+
+    /// Makes all progress durable and takes no more of it.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.closed = true;
+        state.sync()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// A segment goes only after the progress that allows it is durable (I6). Without readers nothing goes.
+    fn delete_released(&mut self, log: &Log) -> io::Result<u64> {
+        let Some(below) = self.readers.values().map(|reader| reader.released).min() else { return Ok(0) };
+        if !log.can_delete_below(below) {
+            return Ok(0);
+        }
+        self.sync()?;
+        log.delete_below(below)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.readers.values_mut().try_for_each(|reader| reader.slots.sync())
+    }
+}
+
+fn encode(start: u64, released: u64) -> [u8; RECORD_BYTES] {
+    let mut bytes = [0; RECORD_BYTES];
+    bytes[..8].copy_from_slice(&start.to_le_bytes());
+    bytes[8..].copy_from_slice(&released.to_le_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<[u64; 2]> {
+    (bytes.len() == RECORD_BYTES).then(|| [u64_at(bytes, 0), u64_at(bytes, 8)])
+}

@@ -1,0 +1,231 @@
+//! The writer: takes what is queued, writes it as one group, syncs once, publishes once.
+//!
+//! While one group syncs the next one gathers, so under load the disk's own pace makes the batches.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::batch::Batch;
+use crate::disk::{self, DiskFile, Mode};
+use crate::format::{FileHeader, HEADER_BLOCK_BYTES, SEGMENT_MAGIC, align};
+use crate::frame::Seal;
+use crate::options::Options;
+use crate::queue::{Queued, Taken};
+use crate::recovery::Live;
+use crate::segment::{self, RESERVE};
+use crate::shared::Shared;
+
+/// How often the disk's free space is looked at: while groups are written, and while puts are refused for it.
+pub(crate) const SPACE_CHECK: Duration = Duration::from_secs(1);
+
+/// Writes groups until the channel is closed or fails.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    options: Options,
+    live: Option<Live>,
+    /// The size of the reserve, if there is one.
+    reserve: Option<u64>,
+    pending: VecDeque<Queued>,
+    /// What is pending found no segment and no disk space for one.
+    stuck: bool,
+    /// The positions below this are written.
+    written_end: u64,
+    space_checked: Option<Instant>,
+}
+
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// A group was written and synced.
+    Synced,
+    /// There was nothing to do, or no room to do it.
+    Idle,
+    /// The channel is closed or has failed: there will be nothing more.
+    Ended,
+}
+
+/// A failed step, with what was being done.
+struct Failed(String, io::Error);
+
+// === impl Writer ===
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, options: Options, live: Option<Live>) -> Self {
+        let written_end = shared.log.synced_end();
+        let pending = VecDeque::new();
+        Self { shared, options, live, reserve: None, pending, stuck: false, written_end, space_checked: None }
+    }
+
+    /// Looks at the disk before anything is accepted: makes the reserve, and sees whether puts are.
+    pub(crate) fn prepare(&mut self) -> io::Result<()> {
+        let (disk, path) = (&self.shared.log.disk, self.shared.log.dir.join(RESERVE));
+        let found = disk.list(&self.shared.log.dir)?.into_iter().find(|entry| entry.name == RESERVE);
+        match found {
+            Some(entry) if entry.bytes == self.options.segment_bytes => self.reserve = Some(entry.bytes),
+            Some(_) => disk.remove(&path)?,
+            None => {}
+        }
+        self.check_space().map_err(|Failed(_, error)| error)
+    }
+
+    /// One turn after the other until the end.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        // Whatever goes wrong here must not leave sources waiting for ever.
+        let turns = std::panic::AssertUnwindSafe(|| while self.turn(true) != Turn::Ended {});
+        if std::panic::catch_unwind(turns).is_err() {
+            shared.fail("writing groups".to_owned(), io::Error::other("the channel's writer panicked"));
+        }
+    }
+
+    /// Waits for batches (if it is to `wait`), and writes and syncs a group of them.
+    pub(crate) fn turn(&mut self, wait: bool) -> Turn {
+        if self.shared.failure().is_some() {
+            return Turn::Ended;
+        }
+        match self.try_turn(wait) {
+            Ok(turn) => turn,
+            Err(Failed(operation, error)) => {
+                self.pending.clear();
+                self.shared.fail(operation, error);
+                Turn::Ended
+            }
+        }
+    }
+
+    fn try_turn(&mut self, wait: bool) -> Result<Turn, Failed> {
+        let queue = &self.shared.queue;
+        let Options { group_delay, max_group_bytes, .. } = self.options;
+        let Taken { closing, refusing } = if wait {
+            queue.take_waiting(&mut self.pending, self.stuck, group_delay, max_group_bytes)
+        } else {
+            queue.take(&mut self.pending)
+        };
+        let due = self.space_checked.is_none_or(|last| last.elapsed() >= SPACE_CHECK);
+        if due || refusing && !wait {
+            self.check_space()?;
+        }
+        let Some(next) = self.pending.front() else {
+            return Ok(if closing { Turn::Ended } else { Turn::Idle });
+        };
+        let needed = align(next.batch.len_bytes() as u64);
+        let fits = self.live.as_ref().is_some_and(|live| live.offset + needed <= live.bytes);
+        self.stuck = !fits && !self.rotate(needed)?;
+        if self.stuck {
+            if closing {
+                self.shared
+                    .queue
+                    .abandon(self.pending.drain(..).map(|queued| u64::from(queued.batch.count())).sum());
+                return Ok(Turn::Ended);
+            }
+            return Ok(Turn::Idle);
+        }
+        self.write_group()?;
+        Ok(Turn::Synced)
+    }
+
+    /// One write, one sync, one publication.
+    fn write_group(&mut self) -> Result<(), Failed> {
+        let live = self.live.as_mut().expect("a group is written after a segment was found for it");
+        let synced_end = self.shared.log.synced_end();
+        let mut bytes = 0;
+        let mut group: Vec<Batch> = Vec::new();
+        while let Some(next) = self.pending.front() {
+            let needed = align(next.batch.len_bytes() as u64);
+            let fits = live.offset + bytes + needed <= live.bytes;
+            if !fits || !group.is_empty() && bytes + needed > self.options.max_group_bytes {
+                break;
+            }
+            bytes += needed;
+            let Some(Queued { mut batch, arrival_ms }) = self.pending.pop_front() else { break };
+            let count = batch.count();
+            Seal { seed: live.seed, first: self.written_end, count, arrival_ms, synced_end }
+                .apply(batch.frame_mut());
+            self.written_end += u64::from(count);
+            group.push(batch);
+        }
+        let mut slices: Vec<_> = group.iter().map(|batch| IoSlice::new(batch.frame())).collect();
+        disk::write_all(&*live.file, &mut slices, live.offset).map_err(doing("writing to", &live.name))?;
+        live.file.sync().map_err(doing("syncing", &live.name))?;
+        live.offset += bytes;
+        self.shared.log.publish(live.offset, self.written_end);
+        self.shared.queue.written(bytes);
+        // Back to the pool before sources wake up and ask for buffers.
+        drop(group);
+        self.shared.progress();
+        Ok(())
+    }
+
+    /// Goes on in a new segment that has room for `needed` bytes. `false` if the disk has no room for one.
+    fn rotate(&mut self, needed: u64) -> Result<bool, Failed> {
+        let shared = Arc::clone(&self.shared);
+        let log = &shared.log;
+        if self.reserve.is_none() {
+            self.check_space()?;
+        }
+        let Some(bytes) = self.reserve.filter(|bytes| HEADER_BLOCK_BYTES + needed <= *bytes) else {
+            return Ok(false);
+        };
+        let name = segment::name(self.written_end);
+        let reserve = log.dir.join(RESERVE);
+        let create = || -> io::Result<(Arc<dyn DiskFile>, FileHeader)> {
+            let file = log.disk.open(&reserve, Mode::Write)?;
+            let header = FileHeader::random(self.written_end)?;
+            header.write(&*file, SEGMENT_MAGIC)?;
+            file.sync()?;
+            // Named only now: a segment with a name has a good header, and all before it is synced.
+            log.disk.rename(&reserve, &log.dir.join(&name))?;
+            log.disk.sync_dir(&log.dir)?;
+            Ok((file, header))
+        };
+        let (file, header) = create().map_err(doing("creating", &name))?;
+        if let Some(full) = self.live.take() {
+            // Gives back the room of the frame that did not fit. Should it fail, the room comes back later.
+            let _ = full.file.set_len(full.offset);
+        }
+        let replaced = log.add(self.written_end, HEADER_BLOCK_BYTES);
+        self.shared.queue.add_used(HEADER_BLOCK_BYTES);
+        self.shared.queue.sub_used(replaced.unwrap_or(0));
+        self.live = Some(Live { file, name, seed: header.seed(), offset: HEADER_BLOCK_BYTES, bytes });
+        self.reserve = None;
+        self.check_space()?;
+        Ok(true)
+    }
+
+    /// Looks at the free space and makes the reserve if it is missing. Puts are accepted only with both.
+    fn check_space(&mut self) -> Result<(), Failed> {
+        self.space_checked = Some(Instant::now());
+        let log = &self.shared.log;
+        let failed = |error| Failed("looking at the disk's free space".to_owned(), error);
+        if self.reserve.is_none() && self.make_reserve().map_err(doing("allocating", RESERVE))? {
+            self.reserve = Some(self.options.segment_bytes);
+        }
+        let free = log.disk.free_bytes(&log.dir).map_err(failed)?;
+        let refuse = self.reserve.is_none() || free < self.options.free_disk_floor_bytes;
+        if self.shared.queue.set_space(free, refuse) {
+            self.shared.progress();
+        }
+        Ok(())
+    }
+
+    fn make_reserve(&self) -> io::Result<bool> {
+        let log = &self.shared.log;
+        let path = log.dir.join(RESERVE);
+        let made =
+            log.disk.open(&path, Mode::Create).and_then(|file| file.allocate(self.options.segment_bytes));
+        match made {
+            Ok(()) => Ok(true),
+            Err(error) if disk::is_full(&error) => match log.disk.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(false),
+            },
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn doing(verb: &'static str, name: &str) -> impl FnOnce(io::Error) -> Failed {
+    move |error| Failed(format!("{verb} segment {name}"), error)
+}
