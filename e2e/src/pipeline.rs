@@ -128,7 +128,7 @@ impl Pipeline {
 
     /// Every line of S3's request log.
     pub fn s3_requests(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.data().join("cloud/requests.jsonl"))
+        let text = std::fs::read_to_string(self.data().join("logs/s3-requests.jsonl"))
             .expect("S3 keeps a request log");
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }

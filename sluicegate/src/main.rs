@@ -1,2 +1,85 @@
-//! Placeholder.
-fn main() {}
+//! The whole pipeline on one machine, with no AWS account: `cargo run --release`.
+//!
+//! The parent starts each program as a child of itself, so that each has its own process,
+//! memory and end: `pipeline` says in which order, `child` how one is kept alive, `parts` what
+//! runs in it, `settings` what they agree on.
+
+mod child;
+mod parts;
+mod pipeline;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use contract::exit;
+
+/// Sluicegate: events in over HTTP and netcat, whole S3 objects, notices out. All on this machine.
+#[derive(Parser)]
+#[command(name = "sluicegate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// A part by itself; its settings come in one line of JSON on standard input, and it ends
+    /// when that input closes
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// Where the pipeline keeps its state and listens. Port 0 picks a free port.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The folder that holds all state; a later start goes on from it
+    #[arg(long, default_value = "./sluicegate-data", value_name = "DIR")]
+    dir: PathBuf,
+    /// Agent: events over HTTP
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    http: SocketAddr,
+    /// Agent: events over TCP, one a line
+    #[arg(long, default_value = "127.0.0.1:4444", value_name = "ADDR")]
+    netcat: SocketAddr,
+    /// Agent: metrics, health, flush
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDR")]
+    admin: SocketAddr,
+    /// Server: the page, the API and the notices
+    #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDR")]
+    page: SocketAddr,
+    /// Local cloud: S3
+    #[arg(long, default_value = "127.0.0.1:9000", value_name = "ADDR")]
+    s3: SocketAddr,
+    /// Local cloud: the Lambda Runtime API
+    #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR")]
+    lambda: SocketAddr,
+    /// Write one JSON object with every address and the folder once all of it answers
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// S3 and the Lambda Runtime API
+    Cloud,
+    /// The downstream server
+    Server,
+    /// The notifier Lambda
+    Notifier,
+    /// The ingest agent
+    Agent,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.part {
+        None => pipeline::run(cli.options),
+        Some(part) => parts::run(part),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sluicegate: {error:#}");
+            ExitCode::from(exit::UNAVAILABLE)
+        }
+    }
+}
