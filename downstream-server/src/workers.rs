@@ -164,7 +164,7 @@ impl Workers {
                 );
             }
             Next::Dead => {
-                tracing::error!(attempt = claim.attempt, error = text, "the object is a dead letter")
+                tracing::error!(attempt = claim.attempt, error = text, "the object is a dead letter");
             }
         }
         self.metrics.attempts.get_or_create(&[("outcome", outcome)]).inc();
@@ -176,9 +176,8 @@ impl Workers {
     fn next(&self, claim: &Claim, error: &AttemptError) -> (Next, &'static str) {
         let verdict = match error {
             AttemptError::Exhausted(_) => return (Next::Dead, "dead"),
-            AttemptError::Inbox(_) => Verdict::Retry,
             AttemptError::Handler(HandlerError::Fetch(error)) => error.verdict(),
-            AttemptError::Handler(HandlerError::Retry(_)) => Verdict::Retry,
+            AttemptError::Handler(HandlerError::Retry(_)) | AttemptError::Inbox(_) => Verdict::Retry,
             AttemptError::Handler(HandlerError::Never(_)) => Verdict::Never,
         };
         let again = || Next::At(now_ms() + self.backoff(claim.attempt).as_millis() as i64);

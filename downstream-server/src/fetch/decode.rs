@@ -77,7 +77,6 @@ impl Decoder {
     /// The last piece, which may be empty; an error if the compressed data ends too early.
     pub(super) fn finish(&mut self) -> Result<Bytes, FetchError> {
         match &mut self.kind {
-            Kind::Plain => Ok(Bytes::new()),
             Kind::Gzip(decoder) => {
                 decoder.try_finish().map_err(|source| FetchError::Decode { codec: "gzip", source })?;
                 Ok(Bytes::from(std::mem::take(decoder.get_mut())))
@@ -86,7 +85,7 @@ impl Decoder {
                 let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame is cut short");
                 Err(FetchError::Decode { codec: "zstd", source })
             }
-            Kind::Zstd(_) => Ok(Bytes::new()),
+            Kind::Plain | Kind::Zstd(_) => Ok(Bytes::new()),
         }
     }
 }

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_the_same_however_the_bytes_arrive() {
-        let text: String = (0..1000).map(|n| format!("line {n}\n")).collect::<String>() + "open";
+        let text: String = (0..1000).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat() + "open";
         let expected: Vec<String> =
             (981..1000).map(|n| format!("line {n}")).chain(["open".to_owned()]).collect();
         for step in [1, 3, 10, 100, 5000, text.len()] {

@@ -176,7 +176,7 @@ impl Effect for Turn {
         let length = self.output.committed + self.written;
         transaction
             .prepare_cached("UPDATE outputs SET length = ?2 WHERE name = ?1")?
-            .execute(params![self.output.name, i64::try_from(length).unwrap_or(i64::MAX)])?;
+            .execute(params![self.output.name, length])?;
         Ok(())
     }
 

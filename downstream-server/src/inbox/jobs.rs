@@ -87,7 +87,7 @@ fn insert(
             Place::of_notice(notice).version_id,
             notice.etag,
             notice.sequencer,
-            notice.size.map(|size| i64::try_from(size).unwrap_or(i64::MAX)),
+            notice.size.map(|size| size.min(i64::MAX as u64)),
             notice_id,
             event_ms(notice),
             now_ms
@@ -123,7 +123,7 @@ pub(super) fn claim(at: &Connection, changes: &mut Changes, limit: usize, now_ms
                   ORDER BY next_try_ms, id LIMIT ?2)
              RETURNING {COLUMNS}"
         ))?
-        .query_map(params![now_ms, limit as i64], Row::read)?
+        .query_map(params![now_ms, limit], Row::read)?
         .collect::<rusqlite::Result<_>>()?;
     for row in rows {
         claimed.claims.push(Claim {
@@ -196,8 +196,7 @@ pub(super) fn release(at: &Connection, changes: &mut Changes, id: i64) -> Result
 
 pub(super) fn output_length(at: &Connection, name: &str) -> Result<u64> {
     at.execute("INSERT INTO outputs (name, length) VALUES (?1, 0) ON CONFLICT DO NOTHING", [name])?;
-    let length: i64 = at.query_row("SELECT length FROM outputs WHERE name = ?1", [name], |row| row.get(0))?;
-    Ok(length.unsigned_abs())
+    Ok(at.query_row("SELECT length FROM outputs WHERE name = ?1", [name], |row| row.get(0))?)
 }
 
 /// Enters a done object and the handler's effect as one.
@@ -246,13 +245,7 @@ impl Finish {
                  WHERE id = ?1 AND state = 'fetching' RETURNING {COLUMNS}"
             ))?
             .query_row(
-                params![
-                    self.id,
-                    report.identity.as_str(),
-                    report.now_ms,
-                    report.events as i64,
-                    report.bytes as i64
-                ],
+                params![self.id, report.identity.as_str(), report.now_ms, report.events, report.bytes],
                 Row::read,
             )
             .optional()?;

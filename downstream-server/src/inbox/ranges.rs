@@ -10,17 +10,17 @@ pub(super) fn contains(at: &Connection, cut: &CutId) -> Result<bool> {
             "SELECT last FROM done_cuts WHERE channel = ?1 AND sink = ?2 AND first <= ?3
              ORDER BY first DESC LIMIT 1",
         )?
-        .query_row(params![cut.channel.to_string(), cut.sink.as_str(), cut.number as i64], |row| {
-            row.get::<_, i64>(0)
+        .query_row(params![cut.channel.to_string(), cut.sink.as_str(), cut.number], |row| {
+            row.get::<_, u64>(0)
         })
         .optional()?;
-    Ok(last.is_some_and(|last| last >= cut.number as i64))
+    Ok(last.is_some_and(|last| last >= cut.number))
 }
 
 /// Adds a cut that is not in any range, joining the ranges that it touches.
 pub(super) fn insert(at: &Connection, cut: &CutId) -> Result<()> {
-    let (channel, sink, number) = (cut.channel.to_string(), cut.sink.as_str(), cut.number as i64);
-    let last: Option<i64> = at
+    let (channel, sink, number) = (cut.channel.to_string(), cut.sink.as_str(), cut.number);
+    let last: Option<u64> = at
         .prepare_cached(
             "DELETE FROM done_cuts WHERE channel = ?1 AND sink = ?2 AND first = ?3 RETURNING last",
         )?

@@ -138,19 +138,18 @@ pub struct Query {
 
 pub(super) fn list(at: &Connection, query: &Query) -> Result<Vec<Row>> {
     let before = query.before.unwrap_or(i64::MAX);
-    let limit = query.limit as i64;
     match query.state {
         Some(state) => at
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM objects WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
             ))?
-            .query_map(params![state.as_str(), before, limit], Row::read)?
+            .query_map(params![state.as_str(), before, query.limit], Row::read)?
             .collect(),
         None => at
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM objects WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
             ))?
-            .query_map(params![before, limit], Row::read)?
+            .query_map(params![before, query.limit], Row::read)?
             .collect(),
     }
 }

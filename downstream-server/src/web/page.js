@@ -131,10 +131,10 @@ function row(object) {
     key.append(element("span", "error", `${tries}: ${object.last_error}`));
   }
   const done = object.state === "done";
-  cell("right", done ? number.format(object.events) : "").dataset.unit = object.events === 1 ? "event" : "events";
-  cell("right", object.bytes || done ? bytes(object.bytes).join(" ") : "");
+  cell("right figure", done ? number.format(object.events) : "").dataset.unit = object.events === 1 ? "event" : "events";
+  cell("right figure", object.bytes || done ? bytes(object.bytes).join(" ") : "");
   const since = object.event_ms ?? object.received_ms;
-  cell("right", done ? span(object.finished_ms - since) : "").dataset.unit = "lag";
+  cell("right figure", done ? span(object.finished_ms - since) : "").dataset.unit = "lag";
   const when = element("time", "", ago(object.received_ms));
   when.dateTime = new Date(object.received_ms).toISOString();
   when.title = new Date(object.received_ms).toLocaleString();

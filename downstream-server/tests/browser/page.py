@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 PATIENCE = 60.0
@@ -34,7 +35,7 @@ class Bucket(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        content = self.objects.get(self.path.split("?")[0])
+        content = self.objects.get(urllib.parse.unquote(self.path.split("?")[0]))
         if content is None:
             body = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
             self.answer(404, body, {"Content-Type": "application/xml"})
@@ -145,7 +146,8 @@ class Browser:
         wide = self.run("document.documentElement.scrollWidth")
         assert wide <= width, f"the page is {wide} wide in a window of {width}"
         if file:
-            shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+            self.run("scrollTo(0, 0)")
+            shot = self.call("Page.captureScreenshot", captureBeyondViewport=False)
             file.write_bytes(base64.b64decode(shot["data"]))
 
     def complaints(self):
@@ -260,4 +262,5 @@ def main():
     print("the page is right")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::site::{Site, eventually, store};
 
 fn content(number: usize) -> String {
-    (0..50).map(|line| format!("{{\"object\":{number},\"line\":{line}}}\n")).collect()
+    (0..50).map(|line| format!("{{\"object\":{number},\"line\":{line}}}\n")).collect::<Vec<_>>().concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

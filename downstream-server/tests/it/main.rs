@@ -1,6 +1,8 @@
 //! The server as a whole, from outside: in this process over an in-memory store, and as the
 //! program that is shipped.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod deliveries;
 mod program;
 mod site;
