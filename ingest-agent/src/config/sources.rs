@@ -52,7 +52,7 @@ const HTTP: Keys = Keys {
         ),
         key(
             "validate_ndjson",
-            "false",
+            "true",
             "Whether each line of NDJSON must be JSON; one that is not refuses its request.",
         ),
     ],
