@@ -88,7 +88,7 @@ async fn no_more_batches_wait_for_their_sync_than_configured() {
 
 #[tokio::test]
 async fn a_full_channel_is_answered_failed_line_by_line_and_the_connection_stays() {
-    let channel = Arc::new(MemoryChannel::new(2, 10, 1 << 20).unwrap());
+    let channel = Arc::new(MemoryChannel::new(2, 2, 1 << 20).unwrap());
     let source = Running::start_on(kind(|config| config.ack_every_event = false), channel);
     let mut stream = source.connect().await;
     stream.write_all(b"one\n").await.unwrap();
@@ -269,7 +269,7 @@ async fn with_several_channels_a_line_is_ok_only_when_all_have_synced_it_i1() {
 #[tokio::test]
 async fn lines_on_a_durable_channel_are_there_after_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    let options = Options { segment_bytes: 1 << 20, max_frame_bytes: 1 << 19, ..Options::default() };
     let (channel, _) = DurableChannel::open(dir.path(), &options).unwrap();
     let source = Running::start_on(kind(|_| ()), Arc::new(channel));
     let lines: Vec<String> = (0..10_000).map(|number| format!("line {number}")).collect();
