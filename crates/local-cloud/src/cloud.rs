@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::error_handling::HandleError;
 use axum::http::StatusCode;
+use axum::serve::ListenerExt as _;
 use axum::{Router, middleware};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
@@ -105,7 +106,11 @@ impl LocalCloud {
         let lambda_api =
             lambda::router(lambda.clone()).into_make_service_with_connect_info::<RuntimeConnection>();
         let servers = [
-            serve(axum::serve(s3_listener, s3).with_graceful_shutdown(closing.clone().cancelled_owned())),
+            // Without a delay: the last piece of a body would wait for an acknowledgement of the one before.
+            serve(
+                axum::serve(s3_listener.tap_io(|stream| drop(stream.set_nodelay(true))), s3)
+                    .with_graceful_shutdown(closing.clone().cancelled_owned()),
+            ),
             serve(
                 axum::serve(lambda_listener, lambda_api)
                     .with_graceful_shutdown(closing.clone().cancelled_owned()),
