@@ -68,7 +68,7 @@ impl Charset {
                 text.encode_utf16().for_each(|unit| out.extend_from_slice(&unit.to_be_bytes()));
             }
             Self::Utf32 => {
-                text.chars().for_each(|char| out.extend_from_slice(&u32::from(char).to_be_bytes()))
+                text.chars().for_each(|char| out.extend_from_slice(&u32::from(char).to_be_bytes()));
             }
         }
     }
