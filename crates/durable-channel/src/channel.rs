@@ -109,7 +109,7 @@ pub struct ReaderStatus {
 /// The numbers of a channel at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Bytes held on disk (or in memory), with what is queued.
+    /// Bytes of frames held on disk (or in memory) and queued.
     pub used_bytes: u64,
     /// The limit of `used_bytes`.
     pub capacity_bytes: u64,

@@ -152,11 +152,11 @@ impl DurableChannel {
         let recovery = Recovery { created, ..recovered.report };
         identity.start(recovery.next)?;
 
+        let queue = Queue::new(options, recovery.next, recovered.table.used_bytes());
         let log = Log::new(disk, segments, recovered.table);
         for &(first, count) in &recovery.damaged {
             log.note_damage(first, first + count);
         }
-        let queue = Queue::new(options, recovery.next, recovered.used_bytes);
         let shared = Arc::new(Shared::new(log, queue, Pool::new(POOL_BYTES)));
         let freed =
             registry.delete_released(&shared.log).map_err(OpenError::io("deleting released segments"))?;

@@ -2,6 +2,8 @@
 
 mod batch;
 mod channel;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 pub mod disk;
 mod durable;
 mod error;
@@ -19,6 +21,8 @@ mod registry;
 mod scan;
 mod segment;
 mod shared;
+#[cfg(any(test, feature = "test-util"))]
+pub mod sim;
 mod slots;
 mod writer;
 

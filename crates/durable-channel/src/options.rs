@@ -10,7 +10,8 @@ use crate::format::{FRAME_HEADER_BYTES, HEADER_BLOCK_BYTES};
 pub struct Options {
     /// The size of one segment file, allocated ahead. Space is given back in steps of this.
     pub segment_bytes: u64,
-    /// The most bytes of segments, with what is queued; beyond it appends are refused. At least two segments.
+    /// The most bytes of frames, written and queued; beyond it appends are refused. At least two segments.
+    /// The disk holds a little more: 4 KiB a segment, and one segment in reserve.
     pub capacity_bytes: u64,
     /// Appends are refused while the disk has less free than this. Reading and releasing never are.
     pub free_disk_floor_bytes: u64,

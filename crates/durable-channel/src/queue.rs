@@ -36,7 +36,7 @@ pub(crate) struct Taken {
 struct State {
     batches: VecDeque<Queued>,
     next: u64,
-    /// Bytes of segments and of everything queued.
+    /// Bytes of frames in segments and queued.
     used_bytes: u64,
     queued_bytes: u64,
     free_disk_bytes: u64,
@@ -176,10 +176,6 @@ impl Queue {
         state.queued_bytes -= bytes;
         state.groups += 1;
         state.written_bytes += bytes;
-    }
-
-    pub(crate) fn add_used(&self, bytes: u64) {
-        self.state().used_bytes += bytes;
     }
 
     /// Gives back room.

@@ -34,8 +34,6 @@ pub(crate) struct Recovered {
     pub(crate) table: Table,
     /// The segment that the tail was copied into: it can take more frames.
     pub(crate) live: Option<Live>,
-    /// Bytes of all segments.
-    pub(crate) used_bytes: u64,
     pub(crate) report: Recovery,
 }
 
@@ -89,7 +87,7 @@ pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
         }
         let table = Table { segments, synced_end: question.attested };
         let report = Recovery { first: question.attested, next: question.attested, ..Recovery::default() };
-        return Ok(Recovered { table, live: None, used_bytes: 0, report });
+        return Ok(Recovered { table, live: None, report });
     };
     let path = dir.join(segment::name(first));
     let io_error = || OpenError::io(format!("recovering {}", path.display()));
@@ -138,7 +136,6 @@ pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
 }
 
 fn finish(verdict: Verdict, segments: BTreeMap<u64, u64>, live: Option<Live>) -> Recovered {
-    let used_bytes = segments.values().sum();
     let table = Table { segments, synced_end: verdict.end };
     let report = Recovery {
         created: false,
@@ -148,7 +145,7 @@ fn finish(verdict: Verdict, segments: BTreeMap<u64, u64>, live: Option<Live>) ->
         torn_bytes: verdict.torn_bytes,
         damaged: verdict.damaged,
     };
-    Recovered { table, live, used_bytes, report }
+    Recovered { table, live, report }
 }
 
 /// Decides what the segment that starts at position `first` holds.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::Disk;
+use crate::format::HEADER_BLOCK_BYTES;
 use crate::ranges::Ranges;
 
 /// The folder of the segments.
@@ -55,6 +56,11 @@ pub(crate) fn parse_name(name: &str) -> Option<u64> {
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
+/// What of a segment's bytes counts as used: its frames.
+fn frame_bytes(bytes: u64) -> u64 {
+    bytes.saturating_sub(HEADER_BLOCK_BYTES)
+}
+
 // === impl Log ===
 
 impl Log {
@@ -83,9 +89,9 @@ impl Log {
         self.table().segments.len() as u64
     }
 
-    /// A new last segment, without frames yet. Gives the bytes of the one whose name it took, if any.
-    pub(crate) fn add(&self, first: u64, bytes: u64) -> Option<u64> {
-        self.table().segments.insert(first, bytes)
+    /// A new last segment, without frames yet. An empty one may have had its name.
+    pub(crate) fn add(&self, first: u64) {
+        self.table().segments.insert(first, HEADER_BLOCK_BYTES);
     }
 
     /// The last segment's frames below `bytes`, and so all positions below `synced_end`, are synced.
@@ -98,7 +104,7 @@ impl Log {
         self.synced_end.store(synced_end, Ordering::Release);
     }
 
-    /// Deletes the segments that hold only positions below `below`, oldest first; returns the bytes freed.
+    /// Deletes the segments that hold only positions below `below`, oldest first; returns the bytes of their frames.
     ///
     /// The caller made durable that every reader is done with them (I6). The last segment stays: its name keeps
     /// the channel's place.
@@ -109,7 +115,7 @@ impl Log {
             // Unlinked before it leaves the table: after an error it is still accounted for.
             match self.disk.remove(&self.path(first)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => freed += self.table().segments.remove(&first).unwrap_or(0),
+                _ => freed += self.table().segments.remove(&first).map_or(0, frame_bytes),
             }
         }
         if freed > 0 {
@@ -144,6 +150,11 @@ impl Log {
 // === impl Table ===
 
 impl Table {
+    /// Bytes of all frames.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.segments.values().copied().map(frame_bytes).sum()
+    }
+
     fn place(&self, position: u64) -> Place {
         if position >= self.synced_end {
             return Place::Ahead;

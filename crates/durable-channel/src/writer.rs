@@ -185,9 +185,7 @@ impl Writer {
             // Gives back the room of the frame that did not fit. Should it fail, the room comes back later.
             let _ = full.file.set_len(full.offset);
         }
-        let replaced = log.add(self.written_end, HEADER_BLOCK_BYTES);
-        self.shared.queue.add_used(HEADER_BLOCK_BYTES);
-        self.shared.queue.sub_used(replaced.unwrap_or(0));
+        log.add(self.written_end);
         self.live = Some(Live { file, name, seed: header.seed(), offset: HEADER_BLOCK_BYTES, bytes });
         self.reserve = None;
         self.check_space()?;

@@ -1,0 +1,480 @@
+//! A simulated disk, for tests: it forgets what was not synced, runs full, and fails on purpose.
+//!
+//! A power cut keeps any part of the unsynced writes, in sectors and in any order, and of the unsynced names any
+//! number of the first ones. A failed sync drops the unsynced writes and yet goes on showing them, as Linux does.
+//! Everything is decided by the seed that the caller gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::disk::{Disk, DiskFile, Entry, Lock, Mode};
+
+/// A disk in memory. Clones are the same disk, as one start of the machine sees it.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+    /// Files opened before the last [`restart`](Self::restart) or [`power_cut`](Self::power_cut) are dead.
+    boot: u64,
+}
+
+/// A deterministic source of choices.
+#[derive(Debug, Clone)]
+pub struct Choices(u64);
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<u64, FileState>,
+    names: BTreeMap<PathBuf, Node>,
+    durable_names: BTreeMap<PathBuf, Node>,
+    /// Changes of names since their directory was synced, in order.
+    unsynced_names: Vec<Change>,
+    next_file: u64,
+    boot: u64,
+    locks: BTreeSet<PathBuf>,
+    capacity: Option<u64>,
+    /// Writes, syncs and changes of names that still work.
+    operations_left: Option<u64>,
+    operations: u64,
+    fail_syncs: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(u64),
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    dir: PathBuf,
+    removed: Vec<PathBuf>,
+    added: Vec<(PathBuf, Node)>,
+}
+
+#[derive(Default, Clone)]
+struct FileState {
+    /// What the system shows.
+    bytes: Vec<u8>,
+    /// What is on the disk.
+    durable: Vec<u8>,
+    /// Sectors that differ from the disk, as far as the system knows.
+    dirty: BTreeSet<usize>,
+}
+
+struct SimFile {
+    disk: SimDisk,
+    file: u64,
+}
+
+const SECTOR: usize = 512;
+
+// === impl Choices ===
+
+impl Choices {
+    /// The choices that follow from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound.max(1)
+    }
+}
+
+// === impl SimDisk ===
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SimDisk {
+    /// An empty disk without a limit.
+    pub fn new() -> Self {
+        let state = State { names: BTreeMap::from([(PathBuf::from("/"), Node::Dir)]), ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), boot: 0 }
+    }
+
+    /// The same disk for the next process, everything as it was shown: a `kill -9`.
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        let mut state = self.state();
+        state.boot += 1;
+        state.locks.clear();
+        state.operations_left = None;
+        state.fail_syncs = 0;
+        Self { state: Arc::clone(&self.state), boot: state.boot }
+    }
+
+    /// The same disk after the power was cut: of what was not synced, any part is lost.
+    #[must_use]
+    pub fn power_cut(&self, seed: u64) -> Self {
+        let choices = &mut Choices::new(seed);
+        let disk = self.restart();
+        let mut guard = disk.state();
+        let state = &mut *guard;
+        let kept = choices.below(state.unsynced_names.len() as u64 + 1) as usize;
+        for change in std::mem::take(&mut state.unsynced_names).iter().take(kept) {
+            change.apply(&mut state.durable_names);
+        }
+        state.names.clone_from(&state.durable_names);
+        state.names.insert(PathBuf::from("/"), Node::Dir);
+        for file in state.files.values_mut() {
+            file.lose_unsynced(choices);
+        }
+        drop(guard);
+        disk
+    }
+
+    /// The next `syncs` syncs of files fail, and lose what they should have written.
+    pub fn fail_syncs(&self, syncs: u64) {
+        self.state().fail_syncs = syncs;
+    }
+
+    /// After `operations` more writes, syncs and changes of names, every one of them fails.
+    pub fn stop_after(&self, operations: u64) {
+        self.state().operations_left = Some(operations);
+    }
+
+    /// How many writes, syncs and changes of names there were.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// All files together may have this many bytes.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    /// Bytes of all files.
+    pub fn used_bytes(&self) -> u64 {
+        self.state().used()
+    }
+
+    /// The paths of all files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        state
+            .names
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(_)))
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    /// Changes a file behind everyone's back: damage.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let Some(&Node::File(file)) = state.names.get(path) else { panic!("{} is no file", path.display()) };
+        let file = state.files.get_mut(&file).expect("a name leads to a file");
+        change(&mut file.bytes);
+        file.durable.clone_from(&file.bytes);
+        file.dirty.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, for reading.
+    fn look(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.boot == self.boot { Ok(state) } else { Err(io::Error::other("the machine was restarted")) }
+    }
+
+    /// The state, for one change.
+    fn change(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.look()?;
+        state.operations += 1;
+        match &mut state.operations_left {
+            Some(0) => return Err(io::Error::other("the disk stopped")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(state)
+    }
+}
+
+impl Disk for SimDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        for dir in dir.ancestors().collect::<Vec<_>>().into_iter().rev() {
+            if !self.look()?.names.contains_key(dir) {
+                self.change()?.rename_nodes(dir, Vec::new(), vec![(dir.to_owned(), Node::Dir)]);
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let state = self.look()?;
+        if state.names.get(dir) != Some(&Node::Dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let inside = state.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        Ok(inside
+            .map(|(path, node)| Entry {
+                name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                bytes: if let Node::File(file) = node { state.files[file].bytes.len() as u64 } else { 0 },
+                is_dir: *node == Node::Dir,
+            })
+            .collect())
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        let found = self.look()?.names.get(path).copied();
+        let file = match (found, mode) {
+            (Some(Node::Dir), _) => return Err(ErrorKind::IsADirectory.into()),
+            (Some(Node::File(file)), Mode::Read | Mode::Write) => file,
+            (Some(Node::File(file)), Mode::Create) => {
+                self.change()?.file(file).resize(0);
+                file
+            }
+            (None, Mode::Create) => {
+                let mut state = self.change()?;
+                let file = state.next_file;
+                state.next_file += 1;
+                state.files.insert(file, FileState::default());
+                state.rename_nodes(path, Vec::new(), vec![(path.to_owned(), Node::File(file))]);
+                file
+            }
+            (None, _) => return Err(ErrorKind::NotFound.into()),
+        };
+        Ok(Arc::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.change()?;
+        let moved: Vec<_> = state.below(from);
+        if moved.is_empty() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let added = moved
+            .iter()
+            .map(|(path, node)| {
+                let rest = path.strip_prefix(from).expect("it is below `from`");
+                (if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) }, *node)
+            })
+            .collect();
+        state.rename_nodes(to, moved.into_iter().map(|(path, _)| path).collect(), added);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.change()?;
+        match state.names.get(path) {
+            Some(Node::File(_)) => {
+                state.rename_nodes(path, vec![path.to_owned()], Vec::new());
+                Ok(())
+            }
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.change()?;
+        let removed = state.below(dir).into_iter().map(|(path, _)| path).collect();
+        state.rename_nodes(dir, removed, Vec::new());
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut guard = self.change()?;
+        let state = &mut *guard;
+        let (synced, left): (Vec<_>, _) =
+            std::mem::take(&mut state.unsynced_names).into_iter().partition(|change| change.dir == dir);
+        state.unsynced_names = left;
+        for change in synced {
+            change.apply(&mut state.durable_names);
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.look()?;
+        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        struct Held(SimDisk, PathBuf);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                let mut state = self.0.state();
+                if state.boot == self.0.boot {
+                    state.locks.remove(&self.1);
+                }
+            }
+        }
+        let free = self.look()?.locks.insert(path.to_owned());
+        Ok(free.then(|| Box::new(Held(self.clone(), path.to_owned())) as Lock))
+    }
+}
+
+// === impl SimFile ===
+
+impl DiskFile for SimFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.look()?;
+        let held = &state.file(self.file).bytes;
+        let from = held.len().min(offset as usize);
+        let read = bytes.len().min(held.len() - from);
+        bytes[..read].copy_from_slice(&held[from..from + read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.change()?;
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        // Every other write is short, as any write may be.
+        let total = if state.operations % 2 == 0 { total } else { total.div_ceil(2) };
+        let end = offset as usize + total;
+        state.room_for(self.file, end)?;
+        let file = state.file(self.file);
+        if file.bytes.len() < end {
+            file.resize(end);
+        }
+        let bytes = slices.iter().flat_map(|slice| slice.iter()).take(total);
+        for (target, byte) in file.bytes[offset as usize..end].iter_mut().zip(bytes) {
+            *target = *byte;
+        }
+        file.dirty.extend(offset as usize / SECTOR..end.div_ceil(SECTOR));
+        Ok(total)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.change()?;
+        let failed = state.fail_syncs > 0;
+        state.fail_syncs = state.fail_syncs.saturating_sub(1);
+        let file = state.file(self.file);
+        let dirty = std::mem::take(&mut file.dirty);
+        if failed {
+            return Err(io::Error::other("the sync failed, as asked for"));
+        }
+        file.durable.resize(file.bytes.len(), 0);
+        for sector in dirty {
+            file.write_sector(sector);
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.disk.change()?;
+        state.room_for(self.file, bytes as usize)?;
+        let file = state.file(self.file);
+        if file.bytes.len() < bytes as usize {
+            file.resize(bytes as usize);
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.disk.change()?;
+        state.room_for(self.file, bytes as usize)?;
+        state.file(self.file).resize(bytes as usize);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.look()?.file(self.file).bytes.len() as u64)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn file(&mut self, file: u64) -> &mut FileState {
+        self.files.get_mut(&file).expect("files stay as long as the disk")
+    }
+
+    fn used(&self) -> u64 {
+        let named = self
+            .names
+            .values()
+            .filter_map(|node| if let Node::File(file) = node { Some(file) } else { None });
+        named.map(|file| self.files[file].bytes.len() as u64).sum()
+    }
+
+    fn room_for(&mut self, file: u64, bytes: usize) -> io::Result<()> {
+        let more = bytes.saturating_sub(self.file(file).bytes.len()) as u64;
+        match self.capacity {
+            Some(capacity) if more > 0 && self.used() + more > capacity => Err(ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn below(&self, path: &Path) -> Vec<(PathBuf, Node)> {
+        self.names
+            .iter()
+            .filter(|(name, _)| name.starts_with(path))
+            .map(|(name, node)| (name.clone(), *node))
+            .collect()
+    }
+
+    fn rename_nodes(&mut self, at: &Path, removed: Vec<PathBuf>, added: Vec<(PathBuf, Node)>) {
+        let dir = at.parent().unwrap_or(at).to_owned();
+        let change = Change { dir, removed, added };
+        change.apply(&mut self.names);
+        self.unsynced_names.push(change);
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
+        for path in &self.removed {
+            names.remove(path);
+        }
+        names.extend(self.added.iter().cloned());
+    }
+}
+
+// === impl FileState ===
+
+impl FileState {
+    fn resize(&mut self, bytes: usize) {
+        let old = self.bytes.len();
+        self.bytes.resize(bytes, 0);
+        self.dirty.extend(old.min(bytes) / SECTOR..old.max(bytes).div_ceil(SECTOR));
+    }
+
+    fn write_sector(&mut self, sector: usize) {
+        let from = (sector * SECTOR).min(self.bytes.len());
+        let to = (from + SECTOR).min(self.bytes.len());
+        if self.durable.len() < to {
+            self.durable.resize(to, 0);
+        }
+        self.durable[from..to].copy_from_slice(&self.bytes[from..to]);
+    }
+
+    fn lose_unsynced(&mut self, choices: &mut Choices) {
+        // Half the time all or nothing, half the time sector by sector.
+        let (style, length) = (choices.below(4), choices.below(2));
+        for sector in std::mem::take(&mut self.dirty) {
+            let keep = match style {
+                0 => false,
+                1 => true,
+                _ => choices.below(2) == 0,
+            };
+            if keep {
+                self.write_sector(sector);
+            }
+        }
+        if length == 0 {
+            self.durable.resize(self.bytes.len(), 0);
+        }
+        self.bytes.clone_from(&self.durable);
+    }
+}
