@@ -96,6 +96,29 @@ async fn a_change_that_is_refused_half_way_leaves_nothing_of_itself() {
 }
 
 #[tokio::test]
+async fn an_opened_file_is_the_one_that_its_row_describes_while_others_overwrite_it() {
+    let (_dir, store) = store().await;
+    let overwrite = |size: usize| {
+        let bytes = staged(&store, &vec![b'x'; size]);
+        store.write(move |rows, after| put(rows, after, put_of("k", Condition::Always), bytes).map(drop))
+    };
+    overwrite(1).await.unwrap();
+    let reader = store.clone();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let reads = std::thread::spawn(move || {
+        while matches!(stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+            let (object, file) = reader.open_object("bucket", "k").unwrap();
+            assert_eq!(file.metadata().unwrap().len(), object.size);
+        }
+    });
+    for size in 2..2000 {
+        overwrite(size).await.unwrap();
+    }
+    drop(stop);
+    reads.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_closed_store_refuses_writes_and_frees_its_folder() {
     let (dir, store) = store().await;
     assert!(Store::open(dir.path(), false, Duration::ZERO).is_err());
