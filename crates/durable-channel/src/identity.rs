@@ -36,9 +36,11 @@ pub(crate) struct Record {
 impl Identity {
     /// Mints a new id in `dir`, replacing whatever identity there was. Positions go on where they are.
     pub(crate) fn create(disk: &dyn Disk, dir: &Path) -> Result<Self, OpenError> {
+        // What the old record attests is lost with it if it cannot be read: that is why someone adopts.
+        let synced_end = Self::load(disk, dir).map_or(0, |old| old.record.synced_end);
         let io_error = || OpenError::io(format!("creating the identity in {}", dir.display()));
         let record =
-            Record { id: random_bytes().map_err(io_error())?, incarnation: 0, nonce: [0; 16], synced_end: 0 };
+            Record { id: random_bytes().map_err(io_error())?, incarnation: 0, nonce: [0; 16], synced_end };
         Slots::create(disk, &dir.join(NEW), &record.encode()).map_err(io_error())?;
         disk.rename(&dir.join(NEW), &dir.join(FILE)).map_err(io_error())?;
         disk.sync_dir(dir).map_err(io_error())?;

@@ -37,10 +37,22 @@ pub(crate) fn try_open(disk: &SimDisk) -> Result<(DurableChannel, Recovery), Ope
 }
 
 /// What a reader sees: a frame's payload, or damage, with first position and count.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
     Frame(u64, u64, Vec<u8>),
     Damaged(u64, u64),
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Frame(first, count, payload) => {
+                let start = &payload[..payload.len().min(8)];
+                write!(f, "{count} at {first}: {} bytes {start:?}", payload.len())
+            }
+            Self::Damaged(first, count) => write!(f, "{count} at {first} damaged"),
+        }
+    }
 }
 
 pub(crate) fn see_all(reader: &mut Reader, mut from: u64) -> Vec<Seen> {
