@@ -270,11 +270,12 @@ impl Agent {
         }
         self.stop_admin.cancel();
         while self.admin.join_next().await.is_some() {}
-        match shipped {
-            Ok(shipped) => shipped?,
-            Err(_) => tracing::warn!(
+        if let Ok(shipped) = shipped {
+            shipped?;
+        } else {
+            tracing::warn!(
                 "a sink did not end in time; what it has not recorded it does again after the next start"
-            ),
+            );
         }
         closed?;
         Ok(Outcome { left })

@@ -6,7 +6,6 @@
 //! are below that end (I1).
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use durable_channel::{AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel};
@@ -241,12 +240,10 @@ impl Pending {
 
 impl Progress {
     /// Waits for progress that this view has not seen yet.
-    pub fn changed(&mut self) -> impl Future<Output = ()> + Send + '_ {
-        async {
-            if self.seen.changed().await.is_err() {
-                // The handle that would wake us is gone, and with it anyone who could make progress.
-                std::future::pending::<()>().await;
-            }
+    pub async fn changed(&mut self) {
+        if self.seen.changed().await.is_err() {
+            // The handle that would wake us is gone, and with it anyone who could make progress.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod channel;
 mod connect;
+mod dead;
 
 use std::fmt;
 use std::fs;
@@ -44,6 +45,9 @@ enum Command {
     /// Look after the folder of a durable channel, while no agent runs on it
     #[command(subcommand)]
     Channel(channel::ChannelCommand),
+    /// Decide on cuts that the store would never take, while no agent runs
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
 }
 
 /// What a command ends with that did not succeed: the exit code, and the text for stderr.
@@ -87,6 +91,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     if let Some(command) = cli.command {
         return match command {
             Command::Channel(command) => channel::execute(command),
+            Command::Dead(command) => dead::execute(command),
         };
     }
     let config = load(&cli)?;

@@ -103,7 +103,7 @@ pub struct SinkConfig {
 pub const CONFIG_VERSION: u64 = 1;
 
 const TOP: Keys = Keys {
-    keys: &[
+    list: &[
         key("config_version", "1", "The version of this file's keys."),
         key("data_dir", "\"sluicegate-data/agent\"", "The folder of everything that is kept on disk."),
         key(
@@ -118,7 +118,7 @@ const TOP: Keys = Keys {
 };
 
 const ADMIN: Keys = Keys {
-    keys: &[
+    list: &[
         key("enabled", "true", "Whether there is an admin address at all."),
         key(
             "listen",
@@ -132,7 +132,7 @@ const ADMIN: Keys = Keys {
 };
 
 const LOG: Keys = Keys {
-    keys: &[
+    list: &[
         key(
             "level",
             "\"info\"",
@@ -229,15 +229,14 @@ fn name(reading: &Reading, name: &str, path: &str, table: &Table) -> Option<Sink
 
 /// Which of `known` the key `name` of a section means: what it says, or the only one there is.
 fn one_or_named(section: &mut Section<'_>, name: &str, known: &[Named]) -> Option<Vec<SinkName>> {
-    let named = match section.optional::<Names>(name)? {
-        Some(Names(named)) => named,
-        None => match known {
-            [only] => vec![only.name.clone()],
-            _ => {
-                section.wrong(name, format!("is missing, and there are several channels: {}", list(known)));
-                return None;
-            }
-        },
+    let named = if let Some(Names(named)) = section.optional(name)? {
+        named
+    } else {
+        let [only] = known else {
+            section.wrong(name, format!("is missing, and there are several channels: {}", list(known)));
+            return None;
+        };
+        vec![only.name.clone()]
     };
     if named.is_empty() {
         section.wrong(name, "names no channel");

@@ -9,6 +9,7 @@ use contract::exit;
 use durable_channel::{ChannelFailure, CloseError, OpenError};
 
 use crate::sink::SinkError;
+use crate::sink::s3::S3SinkError;
 use crate::source::BindError;
 
 /// Why an agent could not start. Nothing was accepted.
@@ -140,6 +141,19 @@ pub(crate) fn open_code(error: &OpenError) -> u8 {
     }
 }
 
+pub(crate) fn s3_code(error: &S3SinkError) -> u8 {
+    match error {
+        S3SinkError::Fork { .. } | S3SinkError::Cloned { .. } => exit::FORK,
+        S3SinkError::Connect(_) => exit::CONFIG,
+        S3SinkError::Read(_) | S3SinkError::Journal(_) | S3SinkError::Io { .. } => exit::IO,
+        S3SinkError::Decode(_)
+        | S3SinkError::Record(_)
+        | S3SinkError::Unknown { .. }
+        | S3SinkError::Gone { .. } => exit::DATA,
+        S3SinkError::FailPoint(_) => exit::SOFTWARE,
+    }
+}
+
 // === impl StartError ===
 
 impl StartError {
@@ -164,7 +178,7 @@ impl AgentError {
             Self::Poisoned { .. }
             | Self::Close { .. }
             | Self::Sink { error: SinkError::Read(_) | SinkError::Release(_), .. } => exit::IO,
-            Self::Sink { error: SinkError::S3(_), .. } => exit::UNAVAILABLE,
+            Self::Sink { error: SinkError::S3(error), .. } => s3_code(error),
             Self::Sink { error: SinkError::Panicked, .. }
             | Self::Signals(_)
             | Self::Admin(_)

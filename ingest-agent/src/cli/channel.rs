@@ -1,6 +1,6 @@
 //! `ingest-agent channel ...`: what an operator does to a channel's folder while no agent runs on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use contract::{ChannelId, SinkName, exit};
@@ -53,8 +53,8 @@ pub(super) fn execute(command: ChannelCommand) -> Result<(), Failure> {
             println!("the reader {name} is retired");
             close(&channel)
         }
-        ChannelCommand::Adopt(Dir { dir }) => {
-            let id = DurableChannel::adopt(&dir);
+        ChannelCommand::Adopt(dir) => {
+            let id = DurableChannel::adopt(dir.existing()?);
             let id = id.map_err(|error| Failure::new(open_code(&error), "adopting the channel", &error))?;
             println!("the channel's id is {} from now on", ChannelId(id));
             Ok(())
@@ -67,13 +67,17 @@ fn close(channel: &DurableChannel) -> Result<(), Failure> {
 }
 
 impl Dir {
-    /// Opens what is there; a mistyped folder must not become a new channel.
-    fn open(&self) -> Result<DurableChannel, Failure> {
-        if !self.dir.is_dir() {
-            let text = format!("there is no channel in {}", self.dir.display());
-            return Err(Failure { code: exit::CONFIG, text });
+    /// The folder, if it is there: a mistyped one must not become a new channel.
+    pub(super) fn existing(&self) -> Result<&Path, Failure> {
+        if self.dir.is_dir() {
+            return Ok(&self.dir);
         }
-        let opened = DurableChannel::open(&self.dir, &Options::default());
+        let text = format!("there is no channel in {}", self.dir.display());
+        Err(Failure { code: exit::CONFIG, text })
+    }
+
+    fn open(&self) -> Result<DurableChannel, Failure> {
+        let opened = DurableChannel::open(self.existing()?, &Options::default());
         let (channel, _) =
             opened.map_err(|error| Failure::new(open_code(&error), "opening the channel", &error))?;
         Ok(channel)

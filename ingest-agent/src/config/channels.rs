@@ -73,7 +73,7 @@ const QUEUE: Key = key(
 );
 
 const DURABLE: Keys = Keys {
-    keys: &[
+    list: &[
         KIND,
         optional(
             "dir",
@@ -118,7 +118,7 @@ const DURABLE: Keys = Keys {
 };
 
 const MEMORY: Keys = Keys {
-    keys: &[
+    list: &[
         KIND,
         key("capacity", "10000", "The most events it holds; beyond that, sources are refused."),
         key("transaction_capacity", "1000", "The most events in one batch, such as one request."),

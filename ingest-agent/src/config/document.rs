@@ -102,13 +102,13 @@ impl Converter<'_> {
     fn leaf(&mut self, value: &DeValue<'_>, origin: &Origin) -> toml::Value {
         match value {
             DeValue::String(text) => toml::Value::String(self.substitute(text, origin)),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => toml::Value::Integer(number),
-                Err(_) => {
+            DeValue::Integer(number) => {
+                let value = i64::from_str_radix(number.as_str(), number.radix());
+                if value.is_err() {
                     self.mistake(origin, format!("{number} is too large a number"));
-                    toml::Value::Integer(0)
                 }
-            },
+                toml::Value::Integer(value.unwrap_or_default())
+            }
             DeValue::Float(number) => toml::Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(value) => toml::Value::Boolean(*value),
             DeValue::Datetime(value) => toml::Value::Datetime(*value),

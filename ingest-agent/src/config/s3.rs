@@ -14,7 +14,7 @@ use crate::sink::s3::partition::{self, PartitionOptions, PartitionTemplate, Roun
 use crate::sink::s3::{RetryConfig, RollConfig, S3SinkConfig, Unresolved};
 
 pub(super) const KEYS: Keys = Keys {
-    keys: &[
+    list: &[
         KIND,
         CHANNEL,
         START,
@@ -133,7 +133,7 @@ pub(super) const KEYS: Keys = Keys {
 };
 
 const ROLL: Keys = Keys {
-    keys: &[
+    list: &[
         key(
             "size",
             "\"64MiB\"",
@@ -153,7 +153,7 @@ const ROLL: Keys = Keys {
 };
 
 const CREDENTIALS: Keys = Keys {
-    keys: &[
+    list: &[
         key(
             "from",
             "\"default\"",
@@ -333,8 +333,8 @@ fn round(step: Duration) -> Option<Round> {
     let (value, unit) = match seconds {
         _ if step.subsec_nanos() > 0 => return None,
         0..=59 => (seconds, RoundUnit::Second),
-        60..=3599 if seconds % 60 == 0 => (seconds / 60, RoundUnit::Minute),
-        _ if seconds % 3600 == 0 => (seconds / 3600, RoundUnit::Hour),
+        60..=3599 if seconds.is_multiple_of(60) => (seconds / 60, RoundUnit::Minute),
+        _ if seconds.is_multiple_of(3600) => (seconds / 3600, RoundUnit::Hour),
         _ => return None,
     };
     Round::new(u32::try_from(value).ok()?, unit)

@@ -34,7 +34,7 @@ pub(super) enum Default {
 /// The keys of one kind of table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
-    pub(super) keys: &'static [Key],
+    pub(super) list: &'static [Key],
     /// Names of tables inside of it, which are sections of their own.
     pub(super) tables: &'static [&'static str],
     /// Names that a key had once, or has in Flume, with the name that it has here.
@@ -129,7 +129,7 @@ impl<'a> Section<'a> {
         let (value, origin) = match (self.table.entries.get(name), self.key(name).default) {
             (Some(Node::Leaf { value, origin }), _) => (value, origin),
             (Some(Node::Table(table)), _) => {
-                self.mistake(&table.origin, name, format!("a table is not {}", T::WHAT));
+                self.mistake(&table.origin, name, &format!("a table is not {}", T::WHAT));
                 return None;
             }
             (None, Default::Value(text)) => {
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
                 Default::Secret => "this".to_owned(),
                 _ => value.to_string(),
             };
-            self.mistake(origin, name, format!("{shown} is not {}", T::WHAT));
+            self.mistake(origin, name, &format!("{shown} is not {}", T::WHAT));
         }
         parsed.map(Some)
     }
@@ -183,7 +183,7 @@ impl<'a> Section<'a> {
         let table = match self.table.entries.remove(name) {
             Some(Node::Table(table)) => table,
             Some(Node::Leaf { origin, .. }) => {
-                self.mistake(&origin, name, "this should be a table".to_owned());
+                self.mistake(&origin, name, "this should be a table");
                 Table::new(origin)
             }
             None => Table::new(self.table.origin.clone()),
@@ -197,7 +197,7 @@ impl<'a> Section<'a> {
         let entries = match self.table.entries.remove(name) {
             Some(Node::Table(table)) => table.entries,
             Some(Node::Leaf { origin, .. }) => {
-                self.mistake(&origin, name, format!("this should be a table for each, as in [{name}.NAME]"));
+                self.mistake(&origin, name, &format!("this should be a table for each, as in [{name}.NAME]"));
                 return named;
             }
             None => return named,
@@ -216,12 +216,12 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that the value of `name` cannot be used.
-    pub(super) fn wrong(&self, name: &str, text: impl Into<String>) {
+    pub(super) fn wrong(&self, name: &str, text: impl AsRef<str>) {
         let origin = self.table.entries.get(name).map_or(&self.table.origin, Node::origin);
-        self.mistake(origin, name, text.into());
+        self.mistake(origin, name, text.as_ref());
     }
 
-    fn mistake(&self, origin: &Origin, name: &str, text: String) {
+    fn mistake(&self, origin: &Origin, name: &str, text: &str) {
         self.reading.mistake(origin, format!("{}: {text}", self.full(name)));
     }
 
@@ -230,12 +230,12 @@ impl<'a> Section<'a> {
     }
 
     fn key(&self, name: &str) -> &'static Key {
-        let found = self.keys.keys.iter().find(|key| key.name == name);
+        let found = self.keys.list.iter().find(|key| key.name == name);
         found.expect("every key that is read stands in the list of its section")
     }
 
     fn refuse_unknown(&self) {
-        let names = || self.keys.keys.iter().map(|key| key.name).chain(self.keys.tables.iter().copied());
+        let names = || self.keys.list.iter().map(|key| key.name).chain(self.keys.tables.iter().copied());
         for (name, node) in &self.table.entries {
             if names().any(|known| known == name) {
                 continue;
@@ -246,7 +246,7 @@ impl<'a> Section<'a> {
                 (None, Some(near)) => format!("unknown key; did you mean \"{near}\"?"),
                 (None, None) => format!("unknown key; known are {}", names().collect::<Vec<_>>().join(", ")),
             };
-            self.mistake(node.origin(), name, text);
+            self.mistake(node.origin(), name, &text);
         }
     }
 
@@ -255,7 +255,7 @@ impl<'a> Section<'a> {
         if !self.path.is_empty() {
             let _ = writeln!(out, "\n[{}]", self.path);
         }
-        for Key { name, default, doc } in self.keys.keys {
+        for Key { name, default, doc } in self.keys.list {
             for line in doc.lines() {
                 let _ = writeln!(out, "# {}", line.trim());
             }

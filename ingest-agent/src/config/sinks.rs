@@ -19,7 +19,7 @@ pub(super) const START: Key = key(
 );
 
 const LOGGER: Keys = Keys {
-    keys: &[
+    list: &[
         KIND,
         CHANNEL,
         START,
@@ -30,7 +30,7 @@ const LOGGER: Keys = Keys {
 };
 
 const NULL: Keys = Keys {
-    keys: &[KIND, CHANNEL, START],
+    list: &[KIND, CHANNEL, START],
     tables: &[],
     renamed: &[("type", "kind"), ("channels", "channel")],
 };

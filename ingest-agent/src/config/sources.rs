@@ -19,7 +19,7 @@ const CHANNELS: Key = optional(
 );
 
 const HTTP: Keys = Keys {
-    keys: &[
+    list: &[
         KIND,
         CHANNELS,
         key(
@@ -61,7 +61,7 @@ const HTTP: Keys = Keys {
 };
 
 const NETCAT: Keys = Keys {
-    keys: &[
+    list: &[
         KIND,
         CHANNELS,
         key(
@@ -99,7 +99,7 @@ const NETCAT: Keys = Keys {
 };
 
 /// A source of a kind that does not exist: only what all kinds have is looked at.
-const ANY: Keys = Keys { keys: &[KIND, CHANNELS], tables: &[], renamed: &[("type", "kind")] };
+const ANY: Keys = Keys { list: &[KIND, CHANNELS], tables: &[], renamed: &[("type", "kind")] };
 
 /// Reads `[sources.*]`.
 pub(super) fn read(

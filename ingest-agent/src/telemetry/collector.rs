@@ -52,8 +52,9 @@ impl Collector for Telemetry {
 fn write_rows<'m, T: 'm>(
     encoder: &mut DescriptorEncoder<'_>,
     rows: &[Row<T>],
-    things: impl Iterator<Item = (Labels, &'m T)> + Clone,
+    things: impl IntoIterator<Item = (Labels, &'m T), IntoIter: Clone>,
 ) -> fmt::Result {
+    let things = things.into_iter();
     for Row { name, help, kind, read } in rows {
         let mut metric = encoder.encode_descriptor(name, help, None, *kind)?;
         for (labels, thing) in things.clone() {

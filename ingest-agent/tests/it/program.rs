@@ -32,7 +32,7 @@ fn write_config(dir: &Path, rest: &str) -> PathBuf {
         dir.join("ready.json").display()
     );
     let file = dir.join("agent.toml");
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, text).expect("the folder is ours");
     file
 }
 
@@ -47,7 +47,7 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path, config: &Path) -> Self {
-        let child = agent().arg("--config").arg(config).stderr(Stdio::null()).spawn().unwrap();
+        let child = agent().arg("--config").arg(config).stderr(Stdio::null()).spawn().expect("the program starts");
         let ready = until("the ready file", || {
             serde_json::from_slice(&std::fs::read(dir.join("ready.json")).ok()?).ok()
         });
@@ -55,16 +55,17 @@ impl Running {
     }
 
     fn address(&self, pointer: &str) -> SocketAddr {
-        self.ready.pointer(pointer).and_then(|value| value.as_str()).unwrap().parse().unwrap()
+        let address = self.ready.pointer(pointer).and_then(|value| value.as_str());
+        address.and_then(|address| address.parse().ok()).expect("an address")
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
     fn exit_code(mut self) -> Option<i32> {
-        until("the exit", || self.child.try_wait().unwrap()).code()
+        until("the exit", || self.child.try_wait().expect("it is our child")).code()
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn config(dir: &std::path::Path, rest: &str) -> Config {
 pub(crate) async fn send_lines(address: SocketAddr, name: &str, count: usize) {
     let stream = TcpStream::connect(address).await.expect("the source listens");
     let (read, mut write) = stream.into_split();
-    let lines: String = (0..count).map(|index| format!("{name} {index}\n")).collect();
+    let lines = (0..count).map(|index| format!("{name} {index}\n")).collect::<Vec<_>>().concat();
     let sending = tokio::spawn(async move {
         write.write_all(lines.as_bytes()).await.expect("the source reads");
         write
