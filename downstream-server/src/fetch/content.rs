@@ -15,6 +15,9 @@ use super::{FetchError, Lines};
 use crate::config::FetchConfig;
 use crate::inbox::{Identity, Place};
 
+/// Times that an object is taken up again within one attempt.
+const RESUMES: u32 = 16;
+
 /// An object being read. At most `read_ahead_bytes` and one piece of it are in memory.
 pub struct Content {
     store: Arc<dyn BlobStore>,
@@ -27,9 +30,11 @@ pub struct Content {
     ahead: VecDeque<Bytes>,
     /// Whether the body's end has been seen.
     body_ended: bool,
+    /// Bytes as stored that the store has sent.
+    received: u64,
+    /// Times that the body broke off.
+    broken_off: u32,
     decoder: Decoder,
-    /// Whether a piece was handed out, so that the object can no longer be asked for again.
-    begun: bool,
     finished: bool,
     stored: u64,
     crc32c: u32,
@@ -60,8 +65,9 @@ impl Content {
             body: object.body,
             ahead: VecDeque::new(),
             body_ended: false,
+            received: 0,
+            broken_off: 0,
             decoder,
-            begun: false,
             finished: false,
             stored: 0,
             crc32c: 0,
@@ -91,7 +97,6 @@ impl Content {
                 piece = Some(self.decoder.finish()?).filter(|last| !last.is_empty());
             }
             let Some(piece) = piece else { break };
-            self.begun = true;
             self.decoded += piece.len() as u64;
             if self.decoded > self.limits.max_decoded_bytes {
                 return Err(FetchError::Expanded(self.limits.max_decoded_bytes));
@@ -157,27 +162,46 @@ impl Content {
         if let Some(bytes) = self.ahead.pop_front() {
             return Ok(Some(bytes));
         }
-        match self.body_next().await {
-            // A store may hang up on a connection that waited long for its turn. As long as
-            // nothing was handed out, asking again is no new attempt.
-            Err(FetchError::Read(_) | FetchError::Timeout(_)) if !self.begun && self.stored == 0 => {
-                *self = Self::open(self.store.clone(), &self.place, &self.limits).await?;
-                match self.ahead.pop_front() {
-                    Some(bytes) => Ok(Some(bytes)),
-                    None => self.body_next().await,
-                }
-            }
-            other => other,
-        }
+        self.body_next().await
     }
 
+    /// The next bytes from the store. A connection that breaks off, perhaps because it waited
+    /// long for its turn, is taken up where it ended: what was handed out stays right.
     async fn body_next(&mut self) -> Result<Option<Bytes>, FetchError> {
-        if self.body_ended {
-            return Ok(None);
+        while !self.body_ended {
+            let error = match within(self.limits.read_timeout, self.body.next()).await {
+                Ok(Some(Ok(bytes))) => {
+                    self.received += bytes.len() as u64;
+                    return Ok(Some(bytes));
+                }
+                Ok(None) => {
+                    self.body_ended = true;
+                    break;
+                }
+                Ok(Some(Err(error))) => FetchError::Read(error),
+                Err(timeout) => timeout,
+            };
+            self.broken_off += 1;
+            if self.broken_off > RESUMES || self.received >= self.info.length {
+                return Err(error);
+            }
+            tracing::debug!(%error, at = self.received, "taking the object up where it broke off");
+            self.resume(error).await?;
         }
-        let next = within(self.limits.read_timeout, self.body.next()).await?;
-        self.body_ended = next.is_none();
-        next.transpose().map_err(FetchError::Read)
+        Ok(None)
+    }
+
+    async fn resume(&mut self, broken: FetchError) -> Result<(), FetchError> {
+        let version = self.info.version_id.as_deref().or(self.place.version_id.as_deref());
+        let rest = Some(self.received..self.info.length);
+        let object =
+            within(self.limits.read_timeout, self.store.get(&self.place.key, version, rest)).await??;
+        // The key may hold another object by now; then the attempt has to begin anew.
+        if (&object.info.etag, object.info.length) != (&self.info.etag, self.info.length) {
+            return Err(broken);
+        }
+        self.body = object.body;
+        Ok(())
     }
 
     fn verify(&self) -> Result<(), FetchError> {

@@ -235,9 +235,7 @@ impl Job for Finish {
 impl Finish {
     fn finish(&mut self, at: &Connection, changes: &mut Changes) -> Result<Finished> {
         let report = &self.report;
-        if let Some(repeat) = self.resolve(at, changes)? {
-            return Ok(repeat);
-        }
+        self.resolve(at, changes)?;
         let row = at
             .prepare_cached(&format!(
                 "UPDATE objects SET state = 'done', identity = ?2, finished_ms = ?3, events = ?4, bytes = ?5,
@@ -249,7 +247,7 @@ impl Finish {
                 Row::read,
             )
             .optional()?;
-        // The row went while we worked: another place of the same object was done first.
+        // The row is gone: the object was done before, or meanwhile under another name.
         let Some(row) = row else { return Ok(Finished::Repeat) };
         at.prepare_cached("DELETE FROM places WHERE object = ?1")?.execute([self.id])?;
         if let Some(cut) = report.identity.cut() {
@@ -262,7 +260,7 @@ impl Finish {
 
     /// Looks for another row that turns out to be the same object. If that one is done, ours
     /// was a repeat and goes; if not, ours has won and that one goes.
-    fn resolve(&self, at: &Connection, changes: &mut Changes) -> Result<Option<Finished>> {
+    fn resolve(&self, at: &Connection, changes: &mut Changes) -> Result<()> {
         let identity = &self.report.identity;
         let other = at
             .prepare_cached(&format!("SELECT {COLUMNS} FROM objects WHERE identity = ?1 AND id <> ?2"))?
@@ -291,7 +289,7 @@ impl Finish {
                 .query_row([other.id], Row::read)?;
             changes.changed(Some(row.state), row);
         }
-        Ok(done_before.then_some(Finished::Repeat))
+        Ok(())
     }
 }
 

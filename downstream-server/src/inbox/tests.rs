@@ -184,12 +184,14 @@ async fn a_failing_effect_undoes_its_object_and_leaves_the_others_of_the_group()
     let inbox = inbox(&dir);
     put(&inbox, Notice::new("logs", "k")).await;
     let claim = claim(&inbox).await.unwrap();
-    let identity = Identity::of_notice(&Notice::new("logs", "k"));
+    // The same object under its full name would go in favour of the claimed row, and stays.
+    put(&inbox, Notice { etag: Some("e1".to_owned()), ..Notice::new("logs", "k") }).await;
+    let identity = Identity::of_object("logs", "k", None, Some("e1"));
     let finish = inbox.finish(&claim, report(identity), Box::new(Broken));
     let (failed, taken) = tokio::join!(finish, put(&inbox, Notice::new("logs", "other")));
     assert!(matches!(failed, Err(InboxError::Storage(_))));
     assert_eq!(taken, Taken::New);
-    assert_eq!(inbox.totals(), Totals { fetching: 1, owed: 1, ..Totals::default() });
+    assert_eq!(inbox.totals(), Totals { fetching: 1, owed: 2, ..Totals::default() });
     assert_eq!(inbox.output_length("half").await.unwrap(), 0);
 }
 

@@ -98,8 +98,10 @@ function drawSpark(svg, values) {
 
 function drawLines(lines) {
   const list = $("lines");
+  // Whoever has scrolled up to read is left where they are.
+  const follows = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
   list.replaceChildren(...lines.map((line) => element("li", "", line.text)));
-  list.scrollTop = list.scrollHeight;
+  if (follows) list.scrollTop = list.scrollHeight;
 }
 
 // === Objects ===

@@ -135,3 +135,19 @@ async fn a_store_that_fails_is_tried_again_later() {
     let error = read(store, "a", &[]).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Retry, "{error}");
 }
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_taken_up_where_it_ended() {
+    let text: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let breaks = || Some(Fault::After(blob_store::ErrorKind::Connection));
+    for (faults, expected) in [(vec![breaks(), breaks(), None], true), (vec![breaks(); 40], false)] {
+        let store = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
+        let put = PutOptions { crc32c: crc32c::crc32c(&text), ..PutOptions::default() };
+        store.put_if_absent("a", Body::from(text.clone()), &put).await.unwrap();
+        store.set_plan(FaultPlan::default().script(Operation::Get, faults));
+        let read = read(store.clone(), "a", &[]).await;
+        let gets = store.calls().iter().filter(|(operation, _)| *operation == Operation::Get).count();
+        assert_eq!(read.is_ok_and(|(whole, _)| whole == text), expected, "after {gets} gets");
+        assert!(gets > 1, "{gets} gets");
+    }
+}
