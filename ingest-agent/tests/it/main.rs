@@ -2,5 +2,6 @@
 
 mod agent;
 mod program;
+mod s3_sink;
 mod sources;
 mod support;

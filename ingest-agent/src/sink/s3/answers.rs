@@ -8,7 +8,7 @@ use blob_store::ErrorKind;
 
 /// What the store was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// One put of the whole object.
     Put,
     /// To begin a multipart upload.
@@ -23,7 +23,7 @@ pub enum Asked {
 
 /// What it answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Yes.
     Ok,
     /// To a look: an object that equals an attempt of the cut.
@@ -36,7 +36,7 @@ pub enum Answer {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The cut is in the store.
     Done,
     /// The next request of the upload.
@@ -58,7 +58,7 @@ pub enum Step {
 
 /// What to do if the key holds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     /// Send the cut from the beginning: the put again, or a new upload.
     Restart,
     /// Complete the same upload again.
@@ -68,7 +68,7 @@ pub enum Then {
 }
 
 /// What to do after `answer` to `asked`.
-pub fn next(asked: Asked, answer: Answer) -> Step {
+pub(crate) fn next(asked: Asked, answer: Answer) -> Step {
     use ErrorKind as Kind;
 
     let kind = match (asked, answer) {
@@ -85,9 +85,10 @@ pub fn next(asked: Asked, answer: Answer) -> Step {
 
         (Asked::Put | Asked::Complete, Kind::PreconditionFailed) => Step::Look(Then::Restart),
         // The upload is gone, or the parts are: perhaps because it was completed.
-        (Asked::Complete, Kind::NoSuchUpload | Kind::NoSuchKey | Kind::ConditionalConflict | Kind::Timeout) => {
-            Step::Look(Then::Restart)
-        }
+        (
+            Asked::Complete,
+            Kind::NoSuchUpload | Kind::NoSuchKey | Kind::ConditionalConflict | Kind::Timeout,
+        ) => Step::Look(Then::Restart),
         (Asked::Complete, kind) if kind.may_be_stored() => Step::Look(Then::Complete),
         (Asked::Part, Kind::NoSuchUpload | Kind::NoSuchKey) => Step::Absent(Then::Restart),
 
@@ -169,7 +170,10 @@ mod tests {
         for asked in [Asked::Put, Asked::Create, Asked::Part, Asked::Complete] {
             for kind in [ErrorKind::NeverValid, ErrorKind::PreconditionFailed, ErrorKind::Server] {
                 let step = next(asked, Answer::Failed(kind));
-                assert!(!matches!(step, Step::Done | Step::Fork | Step::Absent(Then::SetAside)), "I5: {step:?}");
+                assert!(
+                    !matches!(step, Step::Done | Step::Fork | Step::Absent(Then::SetAside)),
+                    "I5: {step:?}"
+                );
             }
         }
     }

@@ -7,7 +7,7 @@ use super::config::RetryConfig;
 
 /// How often something was tried.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     config: RetryConfig,
     tries: u32,
     random: RandomState,
@@ -15,17 +15,17 @@ pub struct Backoff {
 
 impl Backoff {
     /// No try yet.
-    pub fn new(config: RetryConfig) -> Self {
+    pub(crate) fn new(config: RetryConfig) -> Self {
         Self { config, tries: 0, random: RandomState::new() }
     }
 
     /// Forgets the tries: something went well.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 
     /// How long to wait before the next try.
-    pub fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let doubled = self.config.base.saturating_mul(1 << self.tries.min(20));
         self.tries = self.tries.saturating_add(1);
         // Between half and all of it, so that many sinks do not come back at the same moment.
@@ -34,7 +34,7 @@ impl Backoff {
     }
 
     /// Whether this try is worth a line in the log: the first, second, fourth, eighth ...
-    pub fn is_worth_a_line(&self) -> bool {
+    pub(crate) fn is_worth_a_line(&self) -> bool {
         self.tries.is_power_of_two()
     }
 }

@@ -1,7 +1,7 @@
 //! Is this channel a copy? Asked once, before an incarnation seals its first cut.
 //!
-//! Each start raises the channel's incarnation. An object under the control prefix is put for it, if absent, with a number
-//! drawn for this run. Whoever runs a copy of the folder, or an old snapshot of it, comes to an incarnation that is taken by
+//! Each start raises the channel's incarnation and draws a number for it. An object under the control prefix is put
+//! for the incarnation, if absent, with that number. Whoever runs a copy of the folder, or an old snapshot of it, comes to an incarnation that is taken by
 //! another number, and refuses to ship. (Two copies that are started at once and never again are told apart only
 //! when their cuts meet: that is a fork, and loses nothing either.)
 
@@ -12,7 +12,7 @@ use super::error::S3SinkError;
 
 /// What the answer to a claim was.
 #[derive(Debug)]
-pub enum Claimed {
+pub(crate) enum Claimed {
     /// The incarnation is ours.
     Ours,
     /// The store does not let us ask.
@@ -20,7 +20,11 @@ pub enum Claimed {
 }
 
 /// Claims `key` with `nonce`. `Err(Ok(_))` is an answer that may be another one later.
-pub async fn claim(store: &dyn BlobStore, key: &str, nonce: &str) -> Result<Claimed, Result<StoreError, S3SinkError>> {
+pub(crate) async fn claim(
+    store: &dyn BlobStore,
+    key: &str,
+    nonce: &str,
+) -> Result<Claimed, Result<StoreError, S3SinkError>> {
     let options = PutOptions {
         content_type: "text/plain".to_owned(),
         crc32c: crc32c::crc32c(nonce.as_bytes()),
@@ -42,7 +46,9 @@ pub async fn claim(store: &dyn BlobStore, key: &str, nonce: &str) -> Result<Clai
             });
             match read.await {
                 Ok(found) if found == nonce.as_bytes() => Ok(Claimed::Ours),
-                Ok(_) => Err(Err(S3SinkError::Cloned { bucket: store.bucket().to_owned(), key: key.to_owned() })),
+                Ok(_) => {
+                    Err(Err(S3SinkError::Cloned { bucket: store.bucket().to_owned(), key: key.to_owned() }))
+                }
                 // The connection broke: ask again.
                 Err(_) => Err(Ok(error)),
             }
@@ -53,7 +59,9 @@ pub async fn claim(store: &dyn BlobStore, key: &str, nonce: &str) -> Result<Clai
 
 fn refused(error: StoreError) -> Result<Claimed, Result<StoreError, S3SinkError>> {
     match error.kind {
-        ErrorKind::AccessDenied | ErrorKind::Unsupported | ErrorKind::NeverValid => Ok(Claimed::Forbidden(error)),
+        ErrorKind::AccessDenied | ErrorKind::Unsupported | ErrorKind::NeverValid => {
+            Ok(Claimed::Forbidden(error))
+        }
         _ => Err(Ok(error)),
     }
 }
@@ -68,7 +76,10 @@ mod tests {
     async fn a_claim_is_ours_again_and_nobody_elses() {
         let store = MemoryStore::new("bucket");
         assert!(matches!(claim(&store, "_control/1", "mine").await, Ok(Claimed::Ours)));
-        assert!(matches!(claim(&store, "_control/1", "mine").await, Ok(Claimed::Ours)), "a lost answer is no clone");
+        assert!(
+            matches!(claim(&store, "_control/1", "mine").await, Ok(Claimed::Ours)),
+            "a lost answer is no clone"
+        );
         assert!(matches!(claim(&store, "_control/2", "theirs").await, Ok(Claimed::Ours)));
         let foreign = claim(&store, "_control/1", "theirs").await;
         assert!(matches!(foreign, Err(Err(S3SinkError::Cloned { .. }))));

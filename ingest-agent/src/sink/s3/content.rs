@@ -21,7 +21,7 @@ const SLICE_BYTES: usize = 256 << 10;
 
 /// An attempt whose bytes can be read.
 #[derive(Clone)]
-pub struct Content {
+pub(crate) struct Content {
     source: Source,
 }
 
@@ -41,7 +41,7 @@ struct Piece {
 
 /// A place in an attempt's bytes, to read from there again.
 #[derive(Debug, Clone, Default)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Of bytes of the channel: where the slice begins that holds the place. Of files it says nothing.
     rows: RowsPlace,
     /// Bytes from there on; of files, from the beginning on.
@@ -65,7 +65,7 @@ enum Reading {
 
 impl Content {
     /// Finds the bytes of `attempt`; `None` if they are lost and must be made again.
-    pub fn open(
+    pub(crate) fn open(
         shared: &Arc<Shared>,
         cut: &Arc<Cut>,
         attempt: &Attempt,
@@ -102,7 +102,7 @@ impl Content {
     }
 
     /// The `length` bytes from `mark` on, read as the connection takes them.
-    pub fn body(&self, mark: &Mark, length: u64) -> Body {
+    pub(crate) fn body(&self, mark: &Mark, length: u64) -> Body {
         match self.slices(mark, length) {
             Ok(slices) => Body::from_stream(
                 length,
@@ -116,7 +116,7 @@ impl Content {
     }
 
     /// The CRC32C of the `length` bytes from `mark` on, and the place after them.
-    pub async fn measure(&self, mark: &Mark, length: u64) -> Result<(u32, Mark), S3SinkError> {
+    pub(crate) async fn measure(&self, mark: &Mark, length: u64) -> Result<(u32, Mark), S3SinkError> {
         let mut slices = self.slices(mark, length)?;
         let mut crc = 0;
         while let Some(slice) = slices.next()? {
@@ -127,7 +127,7 @@ impl Content {
     }
 
     /// Writes the `length` bytes of the whole to a new file at `path`, whole or not at all, synced.
-    pub async fn keep(&self, path: &Path, length: u64) -> Result<(), S3SinkError> {
+    pub(crate) async fn keep(&self, path: &Path, length: u64) -> Result<(), S3SinkError> {
         let failed = || S3SinkError::io("keeping the bytes of a dead cut");
         let dir = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir).map_err(failed())?;

@@ -32,7 +32,7 @@ use super::wire::{Malformed, Take, put_bytes, put_crc, put_number};
 
 /// What one object holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
+pub(crate) struct Cut {
     /// Dense per channel and sink, from 1.
     pub number: u64,
     /// The channel's id when it was sealed.
@@ -61,7 +61,7 @@ pub struct Cut {
 
 /// Positions by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sums {
+pub(crate) struct Sums {
     /// In objects of events.
     pub events: u64,
     /// In objects of dead letters, or in cuts that were set aside whole.
@@ -72,7 +72,7 @@ pub struct Sums {
 
 /// Why an event could not go where it belonged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// It is larger than an event may be.
     TooLarge,
     /// Its partition would make a key that S3 does not take.
@@ -83,7 +83,7 @@ pub enum Reason {
 
 /// One encoding of a cut, recorded before any request that could make it visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// Bytes of the object.
     pub length: u64,
     /// CRC32C of the object.
@@ -96,7 +96,7 @@ pub struct Attempt {
 
 /// Where the bytes of an attempt are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BytesAt {
+pub(crate) enum BytesAt {
     /// They are the encoded events, read from the channel again.
     Channel,
     /// In these extents of the staging log, one after the other.
@@ -107,7 +107,7 @@ pub enum BytesAt {
 
 /// A piece of the staging log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// The file's number.
     pub file: u64,
     /// Where in the file.
@@ -117,16 +117,16 @@ pub struct Extent {
 }
 
 /// The name of the encoder of dead letters: JSON lines with position and reason.
-pub const DEAD_ENCODER: &str = "dead_letters";
+pub(crate) const DEAD_ENCODER: &str = "dead_letters";
 
 impl Cut {
     /// Its id under the name of its sink.
-    pub fn id(&self, sink: &SinkName) -> CutId {
+    pub(crate) fn id(&self, sink: &SinkName) -> CutId {
         CutId { channel: self.channel, sink: sink.clone(), number: self.number }
     }
 
     /// What the object of `attempt` says about itself.
-    pub fn metadata(&self, sink: &SinkName, attempt: &Attempt) -> ObjectMetadata {
+    pub(crate) fn metadata(&self, sink: &SinkName, attempt: &Attempt) -> ObjectMetadata {
         let events = self.runs.count() - attempt.lost.count();
         ObjectMetadata {
             version: ObjectMetadata::VERSION,
@@ -147,7 +147,7 @@ impl Cut {
     }
 
     /// Why the event at `position` is a dead letter, if it is one.
-    pub fn reason_of(&self, position: u64) -> Option<Reason> {
+    pub(crate) fn reason_of(&self, position: u64) -> Option<Reason> {
         let index = self.reasons.partition_point(|&(last, _)| last < position);
         self.reasons.get(index).map(|&(_, reason)| reason)
     }
@@ -199,7 +199,7 @@ impl Cut {
 
 impl Sums {
     /// All of them together.
-    pub fn all(&self) -> u64 {
+    pub(crate) fn all(&self) -> u64 {
         self.events + self.dead_lettered + self.damaged
     }
 
@@ -214,7 +214,7 @@ impl Sums {
 
 impl Reason {
     /// Its name in objects of dead letters.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TooLarge => "too_large",
             Self::KeyTooLong => "key_too_long",

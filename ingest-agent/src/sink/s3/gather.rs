@@ -21,10 +21,10 @@ use crate::event::EventRef;
 use crate::sink::codec::Codec;
 
 /// The partition of dead letters.
-pub const DEAD_PARTITION: &str = "_dead";
+pub(crate) const DEAD_PARTITION: &str = "_dead";
 
 /// The open cuts of one sink.
-pub struct Gather {
+pub(crate) struct Gather {
     template: PartitionTemplate,
     constant: bool,
     streamed: bool,
@@ -40,7 +40,7 @@ pub struct Gather {
 
 /// What one object will hold.
 #[derive(Debug)]
-pub struct OpenCut {
+pub(crate) struct OpenCut {
     /// Events or dead letters.
     pub kind: CutKind,
     /// The rendered template.
@@ -59,7 +59,7 @@ pub struct OpenCut {
 
 /// The bytes of an open cut.
 #[derive(Debug)]
-pub enum OpenBytes {
+pub(crate) enum OpenBytes {
     /// In the channel: their number and CRC32C.
     Streamed(u64, u32),
     /// Collected by the packer.
@@ -68,7 +68,7 @@ pub enum OpenBytes {
 
 /// When an event came, by every clock that matters.
 #[derive(Debug, Clone, Copy)]
-pub struct Came {
+pub(crate) struct Came {
     /// When its batch arrived, in milliseconds since the epoch.
     pub arrival_ms: i64,
     /// From when its age counts.
@@ -79,7 +79,7 @@ pub struct Came {
 
 impl Gather {
     /// No open cut.
-    pub fn new(config: &S3SinkConfig, channel: ChannelId, sink: &SinkName) -> Self {
+    pub(crate) fn new(config: &S3SinkConfig, channel: ChannelId, sink: &SinkName) -> Self {
         let longest = CutId { channel, sink: sink.clone(), number: u64::MAX };
         let shortest_key = ObjectKey::render(&config.prefix, "x", &longest, &extension(config));
         Self {
@@ -96,7 +96,7 @@ impl Gather {
     }
 
     /// Takes in the event at `position`.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         config: &S3SinkConfig,
         packer: &mut Packer,
@@ -120,8 +120,10 @@ impl Gather {
                 self.close_oldest(1 + self.open.len() / 16);
             }
             let partition: Box<str> = self.partition.as_str().into();
-            let bytes = if self.streamed { OpenBytes::Streamed(0, 0) } else { OpenBytes::Packed(Pack::default()) };
-            let open = OpenCut::new(CutKind::Events, partition.clone(), bytes, config.codec != Codec::None, came);
+            let bytes =
+                if self.streamed { OpenBytes::Streamed(0, 0) } else { OpenBytes::Packed(Pack::default()) };
+            let open =
+                OpenCut::new(CutKind::Events, partition.clone(), bytes, config.codec != Codec::None, came);
             self.open.insert(partition, open);
         }
         let open = self.open.get_mut(&*self.partition).expect("opened above");
@@ -133,27 +135,27 @@ impl Gather {
     }
 
     /// Whether there is nothing to seal.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.dead.is_none() && self.full.is_empty()
     }
 
     /// How many cuts are open.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.len() + usize::from(self.dead.is_some())
     }
 
     /// Bytes of memory that the open cuts take besides their packs.
-    pub fn heap_bytes(&self) -> u64 {
+    pub(crate) fn heap_bytes(&self) -> u64 {
         self.iter().map(|open| open.runs.heap_bytes() + 16 * open.reasons.len() as u64).sum()
     }
 
     /// When the next cut is to be sealed if nothing more comes.
-    pub fn next_due(&self, config: &S3SinkConfig) -> Option<Instant> {
+    pub(crate) fn next_due(&self, config: &S3SinkConfig) -> Option<Instant> {
         self.iter().filter_map(|open| config.roll.due(&open.filling())).min()
     }
 
     /// Closes the cuts for which `close` says so.
-    pub fn close(&mut self, mut close: impl FnMut(&OpenCut) -> bool) {
+    pub(crate) fn close(&mut self, mut close: impl FnMut(&OpenCut) -> bool) {
         let mut closed: Vec<_> = self.open.extract_if(|_, open| close(open)).map(|(_, open)| open).collect();
         closed.extend(self.dead.take_if(|dead| close(dead)));
         // In the order of their first events: a map's order is nobody's.
@@ -162,7 +164,7 @@ impl Gather {
     }
 
     /// Moves packs out of memory, the largest first, until they take at most `bytes`.
-    pub fn spill(&mut self, packer: &mut Packer, bytes: u64) -> io::Result<()> {
+    pub(crate) fn spill(&mut self, packer: &mut Packer, bytes: u64) -> io::Result<()> {
         let mut packs: Vec<&mut Pack> = self.open.values_mut().filter_map(OpenCut::pack).collect();
         packs.sort_by_key(|pack| std::cmp::Reverse(pack.memory_bytes()));
         for pack in packs {
@@ -175,7 +177,7 @@ impl Gather {
     }
 
     /// The closed cuts, in the order in which they are to be sealed.
-    pub fn take_closed(&mut self) -> Vec<OpenCut> {
+    pub(crate) fn take_closed(&mut self) -> Vec<OpenCut> {
         std::mem::take(&mut self.full)
     }
 
@@ -264,7 +266,7 @@ impl OpenCut {
     }
 
     /// What the rolling rules look at.
-    pub fn filling(&self) -> Filling {
+    pub(crate) fn filling(&self) -> Filling {
         Filling {
             events: self.runs.count(),
             bytes: match &self.bytes {
@@ -278,12 +280,12 @@ impl OpenCut {
     }
 
     /// Whether it has bytes in this file of the staging log.
-    pub fn is_in(&self, file: u64) -> bool {
+    pub(crate) fn is_in(&self, file: u64) -> bool {
         matches!(&self.bytes, OpenBytes::Packed(pack) if pack.is_in(file))
     }
 
     /// Whether its bytes are in the staging log.
-    pub fn is_packed(&self) -> bool {
+    pub(crate) fn is_packed(&self) -> bool {
         matches!(self.bytes, OpenBytes::Packed(_))
     }
 
@@ -296,7 +298,7 @@ impl OpenCut {
 }
 
 /// What the keys of events end in.
-pub fn extension(config: &S3SinkConfig) -> String {
+pub(crate) fn extension(config: &S3SinkConfig) -> String {
     match config.codec.ext() {
         None => config.encoder.ext().to_owned(),
         Some(codec) => format!("{}.{codec}", config.encoder.ext()),

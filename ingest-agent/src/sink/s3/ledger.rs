@@ -8,7 +8,7 @@ use super::error::S3SinkError;
 use super::state::{Record, State};
 
 /// The sink's state, durable where the channel is.
-pub struct Ledger {
+pub(crate) struct Ledger {
     state: State,
     /// None beside a memory channel: then the state ends with the process, as the channel does.
     journal: Option<Journal>,
@@ -18,11 +18,11 @@ pub struct Ledger {
 const JOURNAL_BYTES: u64 = 16 << 20;
 
 /// What the state may take of memory, and a snapshot of the journal. A sink that holds more reads no further.
-pub const STATE_BYTES: u64 = JOURNAL_BYTES / 4;
+pub(crate) const STATE_BYTES: u64 = JOURNAL_BYTES / 4;
 
 impl Ledger {
     /// Opens the journal in `dir`. A sink that has none yet starts at `origin`.
-    pub fn open(dir: Option<&Path>, origin: u64) -> Result<Self, S3SinkError> {
+    pub(crate) fn open(dir: Option<&Path>, origin: u64) -> Result<Self, S3SinkError> {
         let mut state = State::new(origin);
         let Some(dir) = dir else {
             return Ok(Self { state, journal: None });
@@ -38,12 +38,12 @@ impl Ledger {
     }
 
     /// What is known for good.
-    pub fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
     /// Syncs `records`, all or none of them, and takes them in.
-    pub fn commit(&mut self, records: Vec<Record>) -> Result<(), S3SinkError> {
+    pub(crate) fn commit(&mut self, records: Vec<Record>) -> Result<(), S3SinkError> {
         if records.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use contract::{ChannelId, ObjectKey};
 use super::shared::Shared;
 
 /// Aborts what an earlier run left.
-pub async fn abort(shared: &Shared, channel: ChannelId) {
+pub(crate) async fn abort(shared: &Shared, channel: ChannelId) {
     let journalled: Vec<_> = {
         let ledger = shared.ledger();
         let pending = ledger.state().pending.values();

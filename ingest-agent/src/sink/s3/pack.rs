@@ -11,10 +11,10 @@ use super::staging::Staging;
 use crate::sink::codec::{Codec, Compressor};
 
 /// Raw bytes that make a frame.
-pub const FRAME_BYTES: u64 = 256 << 10;
+pub(crate) const FRAME_BYTES: u64 = 256 << 10;
 
 /// Makes frames and keeps them in the staging log.
-pub struct Packer {
+pub(crate) struct Packer {
     /// Where the frames go.
     pub staging: Staging,
     codec: Codec,
@@ -26,7 +26,7 @@ pub struct Packer {
 
 /// What one open cut has collected.
 #[derive(Debug, Default)]
-pub struct Pack {
+pub(crate) struct Pack {
     raw: Vec<u8>,
     spilled: Vec<Extent>,
     spilled_bytes: u64,
@@ -37,7 +37,7 @@ pub struct Pack {
 
 /// A whole object in the staging log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub(crate) struct Packed {
     /// Its pieces in order.
     pub extents: Vec<Extent>,
     /// Its bytes.
@@ -48,24 +48,24 @@ pub struct Packed {
 
 impl Packer {
     /// Packs with `codec` into `staging`.
-    pub fn new(staging: Staging, codec: Codec) -> io::Result<Self> {
+    pub(crate) fn new(staging: Staging, codec: Codec) -> io::Result<Self> {
         Ok(Self { staging, codec, compressor: codec.compressor()?, frame: Vec::new(), memory: 0 })
     }
 
     /// Raw bytes in memory of all packs.
-    pub fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory
     }
 
     /// Adds an encoded event.
-    pub fn add(&mut self, pack: &mut Pack, encoded: &[u8]) -> io::Result<()> {
+    pub(crate) fn add(&mut self, pack: &mut Pack, encoded: &[u8]) -> io::Result<()> {
         pack.raw.extend_from_slice(encoded);
         self.memory += encoded.len() as u64;
         if pack.raw_bytes() >= FRAME_BYTES { self.make_frame(pack) } else { Ok(()) }
     }
 
     /// Moves a pack's raw bytes out of memory.
-    pub fn spill(&mut self, pack: &mut Pack) -> io::Result<()> {
+    pub(crate) fn spill(&mut self, pack: &mut Pack) -> io::Result<()> {
         if pack.raw.is_empty() {
             return Ok(());
         }
@@ -79,20 +79,25 @@ impl Packer {
     }
 
     /// Finishes a pack: its object is whole in the staging log, not synced yet.
-    pub fn finish(&mut self, mut pack: Pack) -> io::Result<Packed> {
+    pub(crate) fn finish(&mut self, mut pack: Pack) -> io::Result<Packed> {
         self.make_frame(&mut pack)?;
         Ok(Packed { extents: pack.extents, length: pack.length, crc32c: pack.crc32c })
     }
 
     /// Adds `raw` as a frame of its own, made by `compressor`.
-    pub fn add_frame(&mut self, pack: &mut Pack, raw: &[u8], compressor: &mut Compressor) -> io::Result<()> {
+    pub(crate) fn add_frame(
+        &mut self,
+        pack: &mut Pack,
+        raw: &[u8],
+        compressor: &mut Compressor,
+    ) -> io::Result<()> {
         self.frame.clear();
         compressor.compress_frame(raw, &mut self.frame)?;
         self.append_frame(pack)
     }
 
     /// Gives up what a pack has collected.
-    pub fn discard(&mut self, mut pack: Pack) {
+    pub(crate) fn discard(&mut self, mut pack: Pack) {
         self.staging.free(pack.extents.iter().chain(&pack.spilled));
         self.forget(&mut pack);
     }
@@ -148,22 +153,22 @@ impl Packer {
 
 impl Pack {
     /// Raw bytes that are no frame yet.
-    pub fn raw_bytes(&self) -> u64 {
+    pub(crate) fn raw_bytes(&self) -> u64 {
         self.spilled_bytes + self.raw.len() as u64
     }
 
     /// Raw bytes in memory.
-    pub fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         self.raw.len() as u64
     }
 
     /// Bytes of the object as far as they are made.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Whether it has bytes in this file of the staging log.
-    pub fn is_in(&self, file: u64) -> bool {
+    pub(crate) fn is_in(&self, file: u64) -> bool {
         self.extents.iter().chain(&self.spilled).any(|extent| extent.file == file)
     }
 }
@@ -214,7 +219,10 @@ mod tests {
                 match codec {
                     Codec::None => raw = bytes,
                     Codec::Gzip(_) => {
-                        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut raw).map(drop).unwrap();
+                        flate2::read::MultiGzDecoder::new(&bytes[..])
+                            .read_to_end(&mut raw)
+                            .map(drop)
+                            .unwrap();
                     }
                     Codec::Zstd(_) => zstd::stream::copy_decode(&bytes[..], &mut raw).unwrap(),
                 }

@@ -19,7 +19,11 @@ use crate::sink::codec::Codec;
 const STEP_BYTES: usize = 256 << 10;
 
 /// Checks the bytes of `attempt`; if they are not what it says, makes a new one, which is not journalled yet.
-pub async fn remake(shared: &Arc<Shared>, cut: &Arc<Cut>, attempt: &Attempt) -> Result<Option<Attempt>, S3SinkError> {
+pub(crate) async fn remake(
+    shared: &Arc<Shared>,
+    cut: &Arc<Cut>,
+    attempt: &Attempt,
+) -> Result<Option<Attempt>, S3SinkError> {
     if let Some(content) = Content::open(shared, cut, attempt)?
         && let Ok((crc32c, _)) = content.measure(&Mark::default(), attempt.length).await
         && crc32c == attempt.crc32c
@@ -44,7 +48,9 @@ pub async fn remake(shared: &Arc<Shared>, cut: &Arc<Cut>, attempt: &Attempt) -> 
                 crc32c = crc32c::crc32c_append(crc32c, &slice);
                 match filled {
                     Filled::More => tokio::task::yield_now().await,
-                    Filled::End => return Ok(Some(Attempt { length, crc32c, lost, bytes: BytesAt::Channel })),
+                    Filled::End => {
+                        return Ok(Some(Attempt { length, crc32c, lost, bytes: BytesAt::Channel }));
+                    }
                     Filled::Damaged(run) => break run,
                 }
             }
@@ -54,7 +60,12 @@ pub async fn remake(shared: &Arc<Shared>, cut: &Arc<Cut>, attempt: &Attempt) -> 
                 Err(damaged) => damaged,
             }
         };
-        tracing::error!(cut = cut.number, from = damaged.start, to = damaged.end, "a sealed cut has lost events to damage");
+        tracing::error!(
+            cut = cut.number,
+            from = damaged.start,
+            to = damaged.end,
+            "a sealed cut has lost events to damage"
+        );
         lost = with(&lost, damaged);
     }
 }

@@ -6,7 +6,7 @@ use super::config::RollConfig;
 
 /// What the rules look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Filling {
+pub(crate) struct Filling {
     /// Events in the cut.
     pub events: u64,
     /// Bytes of the object as far as they are made.
@@ -24,7 +24,7 @@ impl RollConfig {
     ///
     /// `known_bytes` says whether `bytes` grows by what is added, which without compression it does: then an
     /// object exceeds its limit only by an event that alone is larger.
-    pub fn overflows(&self, filling: &Filling, event_bytes: u64, known_bytes: bool) -> bool {
+    pub(crate) fn overflows(&self, filling: &Filling, event_bytes: u64, known_bytes: bool) -> bool {
         let over = |limit: Option<u64>, bytes: u64| limit.is_some_and(|limit| bytes + event_bytes > limit);
         filling.events > 0
             && (over(self.uncompressed_bytes, filling.uncompressed_bytes)
@@ -32,7 +32,7 @@ impl RollConfig {
     }
 
     /// Whether it has reached a limit.
-    pub fn is_full(&self, filling: &Filling) -> bool {
+    pub(crate) fn is_full(&self, filling: &Filling) -> bool {
         let reached = |limit: Option<u64>, value: u64| limit.is_some_and(|limit| value >= limit);
         reached(self.events, filling.events)
             || reached(self.bytes, filling.bytes)
@@ -40,7 +40,7 @@ impl RollConfig {
     }
 
     /// When it is to be sealed if nothing more comes; `None` for never.
-    pub fn due(&self, filling: &Filling) -> Option<Instant> {
+    pub(crate) fn due(&self, filling: &Filling) -> Option<Instant> {
         let age = self.age.and_then(|age| filling.opened.checked_add(age));
         let idle = self.idle.and_then(|idle| filling.touched.checked_add(idle));
         [age, idle].into_iter().flatten().min()

@@ -12,7 +12,7 @@ use crate::event::{self, EventRef};
 use crate::sink::encode::Encoder;
 
 /// Walks over the events of one cut.
-pub struct Rows {
+pub(crate) struct Rows {
     cursor: Cursor,
     cut: Arc<Cut>,
     encoding: Encoding,
@@ -22,7 +22,7 @@ pub struct Rows {
 
 /// Where a walk stands, to begin another one there.
 #[derive(Debug, Clone, Default)]
-pub struct RowsPlace {
+pub(crate) struct RowsPlace {
     runs: RunsPlace,
     run: Range<u64>,
     lost: RunsPlace,
@@ -33,7 +33,7 @@ pub struct RowsPlace {
 
 /// What [`Rows::fill`] met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filled {
+pub(crate) enum Filled {
     /// There is more to come.
     More,
     /// That was the last event.
@@ -50,7 +50,7 @@ enum Encoding {
 
 impl Rows {
     /// The events of `cut` without those of `lost`.
-    pub fn new(cursor: Cursor, cut: Arc<Cut>, lost: Arc<Runs>) -> Result<Self, S3SinkError> {
+    pub(crate) fn new(cursor: Cursor, cut: Arc<Cut>, lost: Arc<Runs>) -> Result<Self, S3SinkError> {
         let encoding = if cut.encoder == DEAD_ENCODER {
             Encoding::Dead
         } else {
@@ -61,17 +61,17 @@ impl Rows {
     }
 
     /// Where it stands.
-    pub fn place(&self) -> RowsPlace {
+    pub(crate) fn place(&self) -> RowsPlace {
         self.place.clone()
     }
 
     /// Goes on at `place`, which is of the same cut.
-    pub fn go_to(&mut self, place: RowsPlace) {
+    pub(crate) fn go_to(&mut self, place: RowsPlace) {
         self.place = place;
     }
 
     /// Appends encoded events to `out` until that holds at least `enough` bytes.
-    pub fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> Result<Filled, S3SinkError> {
+    pub(crate) fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> Result<Filled, S3SinkError> {
         while out.len() < enough {
             if !self.place.turn(&self.cut.runs, &self.lost) {
                 return Ok(Filled::End);
@@ -81,12 +81,17 @@ impl Rows {
                 Some(Item::Frame { first, count, arrival_ms, payload }) if first <= from => {
                     let frame = (first, count, payload);
                     let arrival_ms = arrival_ms.cast_signed();
-                    self.place.take_from(frame, &self.cut, &self.lost, out, enough, |position, reason, event, out| {
-                        match (self.encoding, reason) {
+                    self.place.take_from(
+                        frame,
+                        &self.cut,
+                        &self.lost,
+                        out,
+                        enough,
+                        |position, reason, event, out| match (self.encoding, reason) {
                             (Encoding::Events(encoder), _) => encoder.encode(event, arrival_ms, out),
                             (Encoding::Dead, reason) => encode_dead(position, reason, event, arrival_ms, out),
-                        }
-                    })?;
+                        },
+                    )?;
                 }
                 Some(Item::Damaged { first, count }) if first <= from => {
                     return Ok(Filled::Damaged(from..self.place.run.end.min(first + count)));
@@ -160,7 +165,7 @@ impl RowsPlace {
 }
 
 /// One line: `{"position":..,"arrival":..,"reason":"..","event":{..}}`, the event as in JSON lines.
-pub fn encode_dead(
+pub(crate) fn encode_dead(
     position: u64,
     reason: Option<Reason>,
     event: &EventRef<'_>,

@@ -9,7 +9,7 @@ use super::wire::{Malformed, Take, put_number};
 
 /// An ascending sequence of positions. Appending is the only change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Runs {
+pub(crate) struct Runs {
     /// All runs but the last.
     packed: Vec<u8>,
     /// How many runs are packed.
@@ -24,7 +24,7 @@ pub struct Runs {
 
 /// Where an iteration over some [`Runs`] stands; it borrows nothing, so that it can live beside them.
 #[derive(Debug, Clone, Default)]
-pub struct RunsPlace {
+pub(crate) struct RunsPlace {
     at: usize,
     end: u64,
     last_given: bool,
@@ -36,7 +36,7 @@ impl Runs {
     /// # Panics
     /// If it is not beyond every position that is there already.
     #[inline]
-    pub fn push(&mut self, position: u64) {
+    pub(crate) fn push(&mut self, position: u64) {
         self.push_run(position..position + 1);
     }
 
@@ -45,7 +45,7 @@ impl Runs {
     /// # Panics
     /// If they are not beyond every position that is there already.
     #[inline]
-    pub fn push_run(&mut self, run: Range<u64>) {
+    pub(crate) fn push_run(&mut self, run: Range<u64>) {
         if run.is_empty() {
             return;
         }
@@ -64,33 +64,28 @@ impl Runs {
     }
 
     /// How many positions.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// The lowest position; 0 if there is none.
-    pub fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
     /// The highest position; 0 if there is none.
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.last.end.saturating_sub(1)
     }
 
     /// The runs in order.
-    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let mut place = RunsPlace::default();
         std::iter::from_fn(move || place.next(self))
     }
 
     /// Bytes of memory that it holds.
-    pub fn heap_bytes(&self) -> u64 {
+    pub(crate) fn heap_bytes(&self) -> u64 {
         self.packed.capacity() as u64
     }
 
@@ -137,7 +132,7 @@ impl FromIterator<Range<u64>> for Runs {
 
 impl RunsPlace {
     /// The next run of `runs`, which must be the same at every call.
-    pub fn next(&mut self, runs: &Runs) -> Option<Range<u64>> {
+    pub(crate) fn next(&mut self, runs: &Runs) -> Option<Range<u64>> {
         if self.at < runs.packed.len() {
             let mut take = Take::new(&runs.packed[self.at..]);
             let mut number = || take.number().expect("packed by this module");
@@ -162,12 +157,15 @@ mod tests {
     use super::*;
 
     fn ascending() -> impl Strategy<Value = Vec<u64>> {
-        (0u64..1000, prop::collection::vec(prop_oneof![3 => Just(1u64), 1 => 2u64..100_000], 0..200)).prop_map(
-            |(start, steps)| {
+        (0u64..1000, prop::collection::vec(prop_oneof![3 => Just(1u64), 1 => 2u64..100_000], 0..200))
+            .prop_map(|(start, steps)| {
                 let mut at = start;
-                steps.into_iter().map(|step| std::mem::replace(&mut at, at + step)).collect()
-            },
-        )
+                let next = |step| {
+                    at += step;
+                    at - step
+                };
+                steps.into_iter().map(next).collect()
+            })
     }
 
     proptest! {

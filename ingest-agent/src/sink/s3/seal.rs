@@ -15,7 +15,7 @@ use super::state::Record;
 const CUTS_AT_ONCE: usize = 1000;
 
 /// Seals `closed` in this order: staging synced first, then all their records with one sync (I3, I4).
-pub fn seal(shared: &Shared, channel: ChannelId, closed: Vec<OpenCut>) -> Result<(), S3SinkError> {
+pub(crate) fn seal(shared: &Shared, channel: ChannelId, closed: Vec<OpenCut>) -> Result<(), S3SinkError> {
     let mut closed = closed.into_iter().peekable();
     while closed.peek().is_some() {
         seal_some(shared, channel, closed.by_ref().take(CUTS_AT_ONCE).collect())?;

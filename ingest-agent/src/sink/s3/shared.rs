@@ -21,7 +21,7 @@ use crate::telemetry::{SinkMetrics, Totals};
 pub type Buckets = Arc<dyn Fn(&str) -> Arc<dyn BlobStore> + Send + Sync>;
 
 /// What the loop of the sink and its uploads share.
-pub struct Shared {
+pub(crate) struct Shared {
     pub(super) name: SinkName,
     pub(super) config: S3SinkConfig,
     pub(super) buckets: Buckets,

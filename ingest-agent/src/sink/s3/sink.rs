@@ -17,8 +17,8 @@ use super::config::S3SinkConfig;
 use super::cut::BytesAt;
 use super::error::S3SinkError;
 use super::gather::{Came, Gather};
-use super::leftovers;
 use super::ledger::{Ledger, STATE_BYTES};
+use super::leftovers;
 use super::pack::Packer;
 use super::points::FailPoints;
 use super::seal::seal;
@@ -38,7 +38,7 @@ const TURN_BYTES: usize = 1 << 20;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// One S3 sink that runs.
-pub struct Sink {
+pub(crate) struct Sink {
     shared: Arc<Shared>,
     channel: ChannelHandle,
     channel_id: ChannelId,
@@ -79,7 +79,7 @@ enum Turn {
 
 impl Sink {
     /// Recovers the state, claims the channel, and aborts what an earlier run left; `None` if shut down meanwhile.
-    pub async fn open(
+    pub(crate) async fn open(
         config: S3SinkConfig,
         ctx: SinkContext,
         buckets: Buckets,
@@ -135,12 +135,10 @@ impl Sink {
     /// Claims the channel, until the store has answered, and aborts unfinished uploads.
     async fn prepare(&self) -> Result<(), S3SinkError> {
         let shared = &self.shared;
-        if let (Some(prefix), Some(_)) = (&shared.config.control_prefix, &shared.dir) {
+        if let (Some(prefix), Some(nonce)) = (&shared.config.control_prefix, self.channel.claim_nonce()) {
             let prefix = prefix.trim_end_matches('/');
             let incarnation = self.channel.channel().incarnation();
             let key = format!("{prefix}/claims/{}-{}/{incarnation:012}", self.channel_id, shared.name);
-            let mut nonce = [0; 16];
-            getrandom::fill(&mut nonce).map_err(|error| S3SinkError::io("drawing a number")(std::io::Error::other(error)))?;
             let nonce = hex::encode(nonce);
             let store = (shared.buckets)(&shared.config.store.bucket);
             let mut backoff = Backoff::new(shared.config.retry);
@@ -172,7 +170,7 @@ impl Sink {
     }
 
     /// Runs until shutdown.
-    pub async fn run(mut self) -> Result<(), S3SinkError> {
+    pub(crate) async fn run(mut self) -> Result<(), S3SinkError> {
         let mut last = None;
         loop {
             // Taken before reading: what is synced between the last read and the wait wakes us at once.

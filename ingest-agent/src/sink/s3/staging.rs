@@ -20,7 +20,7 @@ use super::cut::Extent;
 
 /// The staging log of one sink.
 #[derive(Debug)]
-pub struct Staging {
+pub(crate) struct Staging {
     dir: Option<PathBuf>,
     file_bytes: u64,
     files: BTreeMap<u64, LogFile>,
@@ -32,7 +32,7 @@ pub struct Staging {
 
 /// Where extents of one file can be read, also after the log has deleted it.
 #[derive(Debug, Clone)]
-pub struct Bytes {
+pub(crate) struct Bytes {
     backing: Arc<Backing>,
 }
 
@@ -56,7 +56,7 @@ impl Staging {
     /// Opens the log in `dir` (`None`: in memory) and deletes what none of `needed` refers to.
     ///
     /// A file is closed once it holds `file_bytes`.
-    pub fn open(
+    pub(crate) fn open(
         dir: Option<&Path>,
         file_bytes: u64,
         needed: impl IntoIterator<Item = Extent>,
@@ -92,7 +92,7 @@ impl Staging {
     }
 
     /// Appends `bytes`, which are not empty. Not synced.
-    pub fn append(&mut self, bytes: &[u8]) -> io::Result<Extent> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<Extent> {
         let length = bytes.len() as u64;
         loop {
             let number = match self.current {
@@ -102,7 +102,9 @@ impl Staging {
             let file = self.files.get_mut(&number).expect("the current file is there");
             match file.backing.write_all_at(bytes, file.length) {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                    tracing::warn!("no room on the disk for staging; going on in memory until some is shipped");
+                    tracing::warn!(
+                        "no room on the disk for staging; going on in memory until some is shipped"
+                    );
                     self.begin_file(true)?;
                 }
                 written => {
@@ -119,7 +121,7 @@ impl Staging {
     }
 
     /// Syncs everything that was appended, except what lies in memory.
-    pub fn sync(&mut self) -> io::Result<()> {
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
         for file in self.files.values_mut().filter(|file| file.dirty) {
             if let Backing::Disk(disk) = &*file.backing {
                 disk.sync_data()?;
@@ -130,14 +132,14 @@ impl Staging {
     }
 
     /// The file of `extent` for reading; `None` if it is lost.
-    pub fn open_extent(&self, extent: &Extent) -> Option<Bytes> {
+    pub(crate) fn open_extent(&self, extent: &Extent) -> Option<Bytes> {
         let file = self.files.get(&extent.file)?;
         let there = extent.offset.checked_add(extent.length)? <= file.length;
         there.then(|| Bytes { backing: Arc::clone(&file.backing) })
     }
 
     /// Gives extents up; a file that nobody needs any more is deleted.
-    pub fn free<'a>(&mut self, extents: impl IntoIterator<Item = &'a Extent>) {
+    pub(crate) fn free<'a>(&mut self, extents: impl IntoIterator<Item = &'a Extent>) {
         for extent in extents {
             let Some(file) = self.files.get_mut(&extent.file) else { continue };
             file.live = file.live.saturating_sub(extent.length);
@@ -155,17 +157,17 @@ impl Staging {
     }
 
     /// Bytes of all files.
-    pub fn used_bytes(&self) -> u64 {
+    pub(crate) fn used_bytes(&self) -> u64 {
         self.used
     }
 
     /// The oldest file, which pins the most.
-    pub fn oldest_file(&self) -> Option<u64> {
+    pub(crate) fn oldest_file(&self) -> Option<u64> {
         self.files.keys().next().copied()
     }
 
     /// Whether a full disk has driven it into memory.
-    pub fn is_squeezed(&self) -> bool {
+    pub(crate) fn is_squeezed(&self) -> bool {
         self.dir.is_some() && self.files.values().any(|file| matches!(*file.backing, Backing::Memory(_)))
     }
 
@@ -209,12 +211,12 @@ impl Staging {
 
 impl Bytes {
     /// Those of any file.
-    pub fn of(file: File) -> Self {
+    pub(crate) fn of(file: File) -> Self {
         Self { backing: Arc::new(Backing::Disk(file)) }
     }
 
     /// Reads exactly `length` bytes from `offset` of the file on.
-    pub fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.backing.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)

@@ -31,7 +31,7 @@ use super::wire::{Malformed, Take, put_bytes, put_number};
 
 /// One change of the state, as it is journalled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
+pub(crate) enum Record {
     /// The whole state.
     Snapshot(Box<State>),
     /// A cut and its first attempt: from here on the object is determined (I3, I4).
@@ -54,7 +54,7 @@ pub enum Record {
 
 /// Everything that outlives a crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// The first position that this reader was ever given.
     pub origin: u64,
     /// The number of the next cut.
@@ -71,7 +71,7 @@ pub struct State {
 
 /// A sealed cut that is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// The cut.
     pub cut: Arc<Cut>,
     /// Its attempts, the newest last; there is at least one.
@@ -86,7 +86,7 @@ const VERSION: u8 = 1;
 
 impl State {
     /// The state of a sink that has sealed nothing and starts at `origin`.
-    pub fn new(origin: u64) -> Self {
+    pub(crate) fn new(origin: u64) -> Self {
         Self {
             origin,
             next_cut: 1,
@@ -98,23 +98,23 @@ impl State {
     }
 
     /// Every position below this is done with: shipped, set aside with its bytes kept, or lost (I6).
-    pub fn released(&self) -> u64 {
+    pub(crate) fn released(&self) -> u64 {
         let needed = self.pending.values().filter(|pending| pending.dead.is_none());
         needed.map(|pending| pending.cut.runs.first()).fold(self.held.watermark(), u64::min)
     }
 
     /// Cuts that are to be sent, the oldest first.
-    pub fn to_ship(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(crate) fn to_ship(&self) -> impl Iterator<Item = u64> + '_ {
         self.pending.iter().filter(|(_, pending)| pending.dead.is_none()).map(|(&number, _)| number)
     }
 
     /// Cuts that are set aside.
-    pub fn dead(&self) -> impl Iterator<Item = &Pending> {
+    pub(crate) fn dead(&self) -> impl Iterator<Item = &Pending> {
         self.pending.values().filter(|pending| pending.dead.is_some())
     }
 
     /// About how many bytes of memory it takes, and of a snapshot.
-    pub fn heap_bytes(&self) -> u64 {
+    pub(crate) fn heap_bytes(&self) -> u64 {
         let extents = |attempt: &Attempt| match &attempt.bytes {
             super::cut::BytesAt::Staged(extents) => 24 * extents.len() as u64,
             _ => 0,
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Takes in one record. An error means that the journal is not this program's; nothing is to be trusted then.
-    pub fn apply(&mut self, record: Record) -> Result<(), Malformed> {
+    pub(crate) fn apply(&mut self, record: Record) -> Result<(), Malformed> {
         match record {
             Record::Snapshot(state) => *self = *state,
             Record::Sealed(cut, attempt) => self.seal(cut, attempt)?,
@@ -183,8 +183,13 @@ impl State {
     }
 
     fn take(&mut self, number: u64, dead: bool) -> Result<Pending, Malformed> {
-        let pending = self.pending.remove(&number).ok_or(Malformed("a record of a cut that is not pending"))?;
-        if pending.dead.is_some() == dead { Ok(pending) } else { Err(Malformed("a record of a cut set aside")) }
+        let pending =
+            self.pending.remove(&number).ok_or(Malformed("a record of a cut that is not pending"))?;
+        if pending.dead.is_some() == dead {
+            Ok(pending)
+        } else {
+            Err(Malformed("a record of a cut set aside"))
+        }
     }
 
     /// Damage took some of a sealed cut's positions: the totals of later cuts say so.
@@ -215,7 +220,9 @@ impl State {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        [self.origin, self.next_cut, self.held.watermark()].into_iter().for_each(|part| put_number(out, part));
+        [self.origin, self.next_cut, self.held.watermark()]
+            .into_iter()
+            .for_each(|part| put_number(out, part));
         self.held.above().encode(out);
         self.sealed.encode(out);
         self.settled.encode(out);
@@ -249,7 +256,7 @@ impl State {
 
 impl Record {
     /// The record's bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         match self {
             Self::Snapshot(state) => return state.snapshot(),
@@ -297,7 +304,7 @@ impl Record {
     }
 
     /// Reads one record.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut take = Take::new(bytes);
         if take.byte()? != VERSION {
             return Err(Malformed("a record of a newer version of this program"));
@@ -321,7 +328,7 @@ impl Record {
 
 impl State {
     /// The bytes of a snapshot record.
-    pub fn snapshot(&self) -> Vec<u8> {
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
         let mut out = vec![VERSION, 0];
         self.encode(&mut out);
         out

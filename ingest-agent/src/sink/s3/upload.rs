@@ -8,7 +8,7 @@ mod multipart;
 use std::sync::Arc;
 
 use blob_store::{BlobStore, ErrorKind, ObjectInfo, PutOptions, StoreError};
-use contract::{CutKind, ObjectMetadata};
+use contract::ObjectMetadata;
 
 use super::answers::{self, Answer, Asked, Step, Then};
 use super::backoff::Backoff;
@@ -21,7 +21,7 @@ use super::state::Record;
 
 /// How a cut's way ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shipped {
+pub(crate) enum Shipped {
     /// The store holds it as this attempt.
     Stored {
         /// Which of the cut's attempts.
@@ -37,7 +37,7 @@ pub enum Shipped {
 }
 
 /// One cut being sent.
-pub struct Upload {
+pub(crate) struct Upload {
     shared: Arc<Shared>,
     store: Arc<dyn BlobStore>,
     cut: Arc<Cut>,
@@ -57,7 +57,7 @@ enum Found {
 
 impl Upload {
     /// Prepares to send the pending cut `number`.
-    pub fn new(shared: &Arc<Shared>, number: u64) -> Option<Self> {
+    pub(crate) fn new(shared: &Arc<Shared>, number: u64) -> Option<Self> {
         let pending = shared.ledger().state().pending.get(&number)?.clone();
         Some(Self {
             shared: Arc::clone(shared),
@@ -70,7 +70,7 @@ impl Upload {
     }
 
     /// Sends it, for as long as it takes.
-    pub async fn ship(mut self) -> Result<Shipped, S3SinkError> {
+    pub(crate) async fn ship(mut self) -> Result<Shipped, S3SinkError> {
         loop {
             let attempt = self.newest().clone();
             let Some(content) = Content::open(&self.shared, &self.cut, &attempt)? else {
@@ -173,7 +173,10 @@ impl Upload {
     async fn remake(&mut self) -> Result<(), S3SinkError> {
         if let Some(attempt) = remake::remake(&self.shared, &self.cut, self.newest()).await? {
             let number = self.cut.number;
-            tracing::warn!(cut = number, "the bytes of a sealed cut were lost and made again as a new attempt");
+            tracing::warn!(
+                cut = number,
+                "the bytes of a sealed cut were lost and made again as a new attempt"
+            );
             self.shared.commit(vec![Record::Attempt(number, attempt.clone())])?;
             self.shared.points.reach("after_attempt")?;
             self.attempts.push(attempt);
@@ -249,12 +252,5 @@ impl Upload {
             bucket: self.cut.bucket.clone(),
             key: self.cut.key.clone(),
         }
-    }
-}
-
-impl Cut {
-    /// Whether it holds events, not dead letters.
-    pub(super) fn is_of_events(&self) -> bool {
-        self.kind == CutKind::Events
     }
 }

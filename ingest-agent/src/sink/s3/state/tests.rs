@@ -39,7 +39,9 @@ fn replay(state: &mut State, records: Vec<Record>) {
     for record in records {
         assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
         state.apply(record).unwrap();
-        let Record::Snapshot(again) = Record::decode(&state.snapshot()).unwrap() else { panic!("no snapshot") };
+        let Record::Snapshot(again) = Record::decode(&state.snapshot()).unwrap() else {
+            panic!("no snapshot")
+        };
         assert_eq!(&*again, state);
     }
 }

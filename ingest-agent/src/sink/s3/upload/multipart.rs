@@ -16,13 +16,17 @@ use crate::sink::s3::state::Record;
 const MOST_PARTS: u64 = 10_000;
 
 /// The size of the parts of an object: as configured, or larger if there would be too many.
-pub fn part_bytes(configured: u64, length: u64) -> u64 {
+pub(crate) fn part_bytes(configured: u64, length: u64) -> u64 {
     configured.max(length.div_ceil(MOST_PARTS)).max(1)
 }
 
 impl Upload {
     /// Sends the attempt in parts. The step is never `Go`.
-    pub(super) async fn multipart(&mut self, attempt: &Attempt, content: &Content) -> Result<Step, S3SinkError> {
+    pub(super) async fn multipart(
+        &mut self,
+        attempt: &Attempt,
+        content: &Content,
+    ) -> Result<Step, S3SinkError> {
         let options = self.options(attempt);
         let created = self.store.create_upload(&self.cut.key, &options).await;
         match self.step(Asked::Create, &created) {

@@ -1,0 +1,104 @@
+//! Dead letters of both kinds: events that cannot go where they belong, and cuts that the store never takes.
+
+use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
+use contract::CutKind;
+use ingest_agent::sink::s3::dead::{DeadCuts, DeadError};
+use ingest_agent::sink::s3::{FailPoints, Unresolved};
+
+use super::rig::{Open, audit, config, objects, sink_name, store};
+
+#[tokio::test]
+async fn events_that_cannot_go_where_they_belong_are_an_object_that_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::at(dir.path()).await;
+    let long = "k".repeat(1100);
+    open.append([
+        ("x", "fine".to_owned()),
+        ("x", "too large ".repeat(20)),
+        ("", "no partition".to_owned()),
+        (&long, "key too long".to_owned()),
+        ("x", "fine too".to_owned()),
+    ])
+    .await;
+    let mut config = config("%{p}");
+    config.max_event_bytes = 100;
+    config.unresolved = Unresolved::DeadLetter;
+    // Also in parts: dead letters are read from the channel again, like any other.
+    (config.put_limit_bytes, config.part_bytes) = (200, 150);
+    let running = open.start(config, &store, FailPoints::default());
+    running.flush().await;
+    let totals = running.metrics.totals();
+    assert_eq!((totals.settled, totals.shipped, totals.dead_lettered), (5, 2, 3), "I9");
+    running.stop().await.unwrap();
+
+    let objects = objects(&store).await;
+    assert_eq!(audit(&objects).into_keys().collect::<Vec<_>>(), ["fine", "fine too"]);
+    let dead = objects.iter().find(|found| found.metadata.kind == CutKind::Dead).unwrap();
+    assert!(dead.key.starts_with("logs/_dead/"), "{}", dead.key);
+    assert_eq!(dead.metadata.set_aside, 3);
+    let told: Vec<_> = dead
+        .lines
+        .iter()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            (line["position"].as_u64().unwrap(), text(&line["reason"]), text(&line["event"]["body"]))
+        })
+        .collect();
+    let expected = [
+        (1, "too_large", "too large ".repeat(20)),
+        (2, "unresolved", "no partition".to_owned()),
+        (3, "key_too_long", "key too long".to_owned()),
+    ];
+    assert_eq!(told, expected.map(|(position, reason, body)| (position, reason.to_owned(), body)));
+    open.close();
+}
+
+#[tokio::test]
+async fn a_cut_that_the_store_never_takes_is_kept_until_it_is_replayed_or_dropped() {
+    for streamed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store();
+        let open = Open::at(dir.path()).await;
+        open.append((0..30).map(|index| ("x", format!("event {index}")))).await;
+        let mut config = config(if streamed { "" } else { "%{p}" });
+        config.roll.events = Some(10);
+        config.control_prefix = None;
+        config.upload_concurrency = 1;
+        let never = Some(Fault::Before(ErrorKind::NeverValid));
+        store.set_plan(FaultPlan::default().script(Operation::Put, [never, never, None]));
+        let running = open.start(config.clone(), &store, FailPoints::default());
+        running.flush().await;
+        let totals = running.metrics.totals();
+        assert_eq!((totals.settled, totals.shipped, totals.dead_lettered), (30, 10, 20), "I9");
+        assert_eq!(running.metrics.cuts_dead.get(), 2);
+        assert_eq!(open.channel.channel().readers()[0].released, 30, "a dead cut holds nothing back");
+        assert!(matches!(DeadCuts::open(dir.path(), &sink_name()), Err(DeadError::Open(_))), "an agent runs");
+        running.stop().await.unwrap();
+        open.close();
+
+        let mut dead = DeadCuts::open(dir.path(), &sink_name()).unwrap();
+        let listed = dead.list();
+        let numbers: Vec<_> = listed.iter().map(|cut| (cut.number, cut.events)).collect();
+        assert_eq!(numbers, [(1, 10), (2, 10)]);
+        assert!(listed[0].reason.contains("InvalidRequest"), "{}", listed[0].reason);
+        assert_eq!(std::fs::metadata(&listed[0].file).unwrap().len(), listed[0].bytes);
+        assert!(matches!(dead.replay(3), Err(DeadError::NoCut(3))));
+        dead.replay(1).unwrap();
+        dead.drop_cut(2).unwrap();
+        assert!(!listed[1].file.exists());
+        dead.close().unwrap();
+
+        let open = Open::at(dir.path()).await;
+        let running = open.start(config, &store, FailPoints::default());
+        running.flush().await;
+        let totals = running.metrics.totals();
+        assert_eq!((totals.settled, totals.shipped, totals.dead_lettered), (30, 20, 10), "I9");
+        running.stop().await.unwrap();
+        let found = objects(&store).await;
+        assert_eq!(found.iter().map(|found| found.metadata.cut.number).collect::<Vec<_>>(), [1, 3]);
+        assert!(!listed[0].file.exists(), "shipped, so not kept any more");
+        open.close();
+    }
+}
