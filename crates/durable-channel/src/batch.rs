@@ -42,7 +42,10 @@ const LARGEST_KEPT_SHARE: usize = 4;
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the payload: events are nobody's business in a log.
-        f.debug_struct("Batch").field("count", &self.count).field("len_bytes", &self.len_bytes()).finish()
+        f.debug_struct("Batch")
+            .field("count", &self.count)
+            .field("len_bytes", &self.len_bytes())
+            .finish_non_exhaustive()
     }
 }
 

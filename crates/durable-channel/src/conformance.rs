@@ -13,8 +13,11 @@ use crate::{AppendError, Appended, Batch, Channel, Item, Reader, Start};
 /// A new channel that holds at least 64 KiB and at least 1,000 events, and refuses before 4 MiB.
 pub type Make<'a> = &'a dyn Fn() -> Box<dyn Channel>;
 
-/// Every promise: its name and its test.
-pub const PROMISES: &[(&str, fn(Make<'_>))] = &[
+/// A promise: its name and its test.
+pub type Promise = (&'static str, fn(Make<'_>));
+
+/// Every promise.
+pub const PROMISES: &[Promise] = &[
     ("positions_are_dense_and_in_the_order_of_the_appends_i2", positions_are_dense_and_in_order),
     ("a_batch_is_read_as_it_was_appended", a_batch_is_read_as_it_was_appended),
     ("an_empty_batch_uses_no_position", an_empty_batch_uses_no_position),
@@ -29,6 +32,7 @@ pub const PROMISES: &[(&str, fn(Make<'_>))] = &[
     ("a_closed_channel_accepts_nothing", a_closed_channel_accepts_nothing),
     ("progress_is_told_after_the_synced_end_has_moved", progress_is_told),
     ("a_reader_may_go_back_to_what_it_has_not_released", a_reader_may_go_back),
+    ("a_cursor_reads_at_a_place_of_its_own", a_cursor_reads_at_a_place_of_its_own),
 ];
 
 /// Puts one implementation through every promise, naming each on stderr before its test.
@@ -117,7 +121,7 @@ fn a_batch_is_read_as_it_was_appended(make: Make<'_>) {
     wait_synced(&*channel, end);
     let seen = read_all(&mut open(&*channel, "r"), 0);
     let payloads: Vec<_> = seen.into_iter().map(|frame| frame.2).collect();
-    assert_eq!(payloads, batches.map(|batch| batch.concat()));
+    assert_eq!(payloads, batches.map(<[&[u8]]>::concat));
 }
 
 fn an_empty_batch_uses_no_position(make: Make<'_>) {
@@ -294,4 +298,19 @@ fn a_reader_may_go_back(make: Make<'_>) {
         );
     }
     assert!(reader.read(end).expect("it can be read").is_none());
+}
+
+fn a_cursor_reads_at_a_place_of_its_own(make: Make<'_>) {
+    let channel = make();
+    let mut reader = open(&*channel, "r");
+    let end = (0..40).map(|n| append(&*channel, &[&[n; 900]]).end()).last().expect("forty were appended");
+    wait_synced(&*channel, end);
+    let mut cursor = reader.cursor();
+    for ahead in 20..end {
+        let seen = [reader.read(ahead), cursor.read(ahead - 20)].map(|item| match item {
+            Ok(Some(Item::Frame { first, payload, .. })) => (first, payload[0]),
+            other => panic!("no frame: {other:?}"),
+        });
+        assert_eq!(seen, [(ahead, ahead as u8), (ahead - 20, ahead as u8 - 20)]);
+    }
 }

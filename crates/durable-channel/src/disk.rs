@@ -224,7 +224,7 @@ impl DiskFile for File {
 
 /// What `allocate` comes to on a file system that cannot: real zeros behind what is there.
 fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
-    let zeros = [0; 64 << 10];
+    let zeros = vec![0; 64 << 10];
     let mut offset = file.metadata()?.len();
     while offset < bytes {
         let piece = (bytes - offset).min(zeros.len() as u64);

@@ -1,5 +1,6 @@
 //! The durable channel: a directory, opened.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -67,6 +68,12 @@ const LOCK: &str = "lock";
 const POOL_BYTES: usize = 8 << 20;
 
 // === impl DurableChannel ===
+
+impl fmt::Debug for DurableChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableChannel").field("dir", &self.shared.log.dir).finish_non_exhaustive()
+    }
+}
 
 impl DurableChannel {
     /// Opens the channel in `dir`, or makes one there. Recovers whatever a crash left.

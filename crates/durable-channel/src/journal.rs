@@ -3,6 +3,7 @@
 //! Two files take turns: one holds the last snapshot and every entry since, the other one waits for the next
 //! snapshot and is overwritten by it. So a full disk stops a journal only if a snapshot has outgrown its file.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,12 @@ struct Half {
 const MIN_BYTES: u64 = 4 * HEADER_BLOCK_BYTES;
 
 // === impl Journal ===
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("path", &self.current.path).finish_non_exhaustive()
+    }
+}
 
 impl Journal {
     /// Opens `NAME.a` and `NAME.b` in `dir`, creating them with `bytes` each, and returns the records since the

@@ -4,6 +4,7 @@
 //! keep I1: what it answers for is lost with the process.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -68,6 +69,12 @@ const FRAME_COST_BYTES: u64 = 64;
 const POOL_BYTES: usize = 4 << 20;
 
 // === impl MemoryChannel ===
+
+impl fmt::Debug for MemoryChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryChannel").finish_non_exhaustive()
+    }
+}
 
 impl MemoryChannel {
     /// A channel of at most `capacity_events` events and `capacity_bytes` bytes, `transaction_capacity` events

@@ -1,5 +1,6 @@
 //! Reading: one registered reader of a channel.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use crate::registry::Registry;
 use crate::shared::Shared;
 
 mod cursor;
+
+use cursor::LogCursor;
 
 /// One registered reader: its place in the channel, and the files of its owner.
 pub struct Reader {
@@ -58,7 +61,7 @@ struct LogPlace {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
     dir: PathBuf,
-    cursor: cursor::Cursor,
+    cursor: LogCursor,
 }
 
 // === impl Item ===
@@ -75,10 +78,16 @@ impl Item<'_> {
 
 // === impl Reader ===
 
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Reader {
     pub(crate) fn of_log(name: &str, shared: Arc<Shared>, registry: Arc<Registry>) -> Self {
         let dir = registry.dir(name);
-        let place = LogPlace { shared, registry, dir, cursor: cursor::Cursor::default() };
+        let place = LogPlace { shared, registry, dir, cursor: LogCursor::default() };
         Self { name: name.to_owned(), place: Place::Log(Box::new(place)) }
     }
 
@@ -122,7 +131,7 @@ impl Reader {
                 shared: Arc::clone(&log.shared),
                 registry: Arc::clone(&log.registry),
                 dir: log.dir.clone(),
-                cursor: cursor::Cursor::default(),
+                cursor: LogCursor::default(),
             })),
             Place::Memory(memory) => Place::Memory(memory.again()),
         };
@@ -170,7 +179,7 @@ impl Place {
     fn read(&mut self, name: &str, from: u64) -> Result<Option<Item<'_>>, ReadError> {
         match self {
             Self::Log(log) => {
-                let released = log.registry.released(name);
+                let released = || log.registry.released(name);
                 log.cursor.read(&log.shared.log, from, released)
             }
             Self::Memory(memory) => memory.read(from),

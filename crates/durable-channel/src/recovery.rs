@@ -102,20 +102,12 @@ pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
             return Err(OpenError::Damaged { path, what: what.to_owned() });
         }
     };
-    let verdict = match header {
-        Some(header) => {
-            let mut scan = Scan::new(Arc::clone(&file), header.seed(), bytes);
-            judge(&mut scan, first, question.attested.max(first)).map_err(io_error())?
-        }
-        None => {
-            let end = question.attested.max(first);
-            Verdict {
-                end,
-                attested_bytes: HEADER_BLOCK_BYTES,
-                damaged: gap(first, end),
-                ..Verdict::default()
-            }
-        }
+    let verdict = if let Some(header) = header {
+        let mut scan = Scan::new(Arc::clone(&file), header.seed(), bytes);
+        judge(&mut scan, first, question.attested.max(first)).map_err(io_error())?
+    } else {
+        let end = question.attested.max(first);
+        Verdict { end, attested_bytes: HEADER_BLOCK_BYTES, damaged: gap(first, end), ..Verdict::default() }
     };
     let mut segments = segments;
     let live = copy_tail(question, &verdict, header, &file)

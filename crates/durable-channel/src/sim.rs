@@ -4,12 +4,16 @@
 //! number of the first ones. A failed sync drops the unsynced writes and yet goes on showing them, as Linux does.
 //! Everything is decided by the seed that the caller gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, Entry, Lock, Mode};
+
+mod state;
+
+use state::{FileState, Node, SECTOR, State};
 
 /// A disk in memory. Clones are the same disk, as one start of the machine sees it.
 #[derive(Clone)]
@@ -23,52 +27,10 @@ pub struct SimDisk {
 #[derive(Debug, Clone)]
 pub struct Choices(u64);
 
-#[derive(Default)]
-struct State {
-    files: BTreeMap<u64, FileState>,
-    names: BTreeMap<PathBuf, Node>,
-    durable_names: BTreeMap<PathBuf, Node>,
-    /// Changes of names since their directory was synced, in order.
-    unsynced_names: Vec<Change>,
-    next_file: u64,
-    boot: u64,
-    locks: BTreeSet<PathBuf>,
-    capacity: Option<u64>,
-    /// Writes, syncs and changes of names that still work.
-    operations_left: Option<u64>,
-    operations: u64,
-    fail_syncs: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node {
-    Dir,
-    File(u64),
-}
-
-#[derive(Debug, Clone)]
-struct Change {
-    dir: PathBuf,
-    removed: Vec<PathBuf>,
-    added: Vec<(PathBuf, Node)>,
-}
-
-#[derive(Default, Clone)]
-struct FileState {
-    /// What the system shows.
-    bytes: Vec<u8>,
-    /// What is on the disk.
-    durable: Vec<u8>,
-    /// Sectors that differ from the disk, as far as the system knows.
-    dirty: BTreeSet<usize>,
-}
-
 struct SimFile {
     disk: SimDisk,
     file: u64,
 }
-
-const SECTOR: usize = 512;
 
 // === impl Choices ===
 
@@ -388,93 +350,5 @@ impl DiskFile for SimFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.disk.look()?.file(self.file).bytes.len() as u64)
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn file(&mut self, file: u64) -> &mut FileState {
-        self.files.get_mut(&file).expect("files stay as long as the disk")
-    }
-
-    fn used(&self) -> u64 {
-        let named = self
-            .names
-            .values()
-            .filter_map(|node| if let Node::File(file) = node { Some(file) } else { None });
-        named.map(|file| self.files[file].bytes.len() as u64).sum()
-    }
-
-    fn room_for(&mut self, file: u64, bytes: usize) -> io::Result<()> {
-        let more = bytes.saturating_sub(self.file(file).bytes.len()) as u64;
-        match self.capacity {
-            Some(capacity) if more > 0 && self.used() + more > capacity => Err(ErrorKind::StorageFull.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn below(&self, path: &Path) -> Vec<(PathBuf, Node)> {
-        self.names
-            .iter()
-            .filter(|(name, _)| name.starts_with(path))
-            .map(|(name, node)| (name.clone(), *node))
-            .collect()
-    }
-
-    fn rename_nodes(&mut self, at: &Path, removed: Vec<PathBuf>, added: Vec<(PathBuf, Node)>) {
-        let dir = at.parent().unwrap_or(at).to_owned();
-        let change = Change { dir, removed, added };
-        change.apply(&mut self.names);
-        self.unsynced_names.push(change);
-    }
-}
-
-// === impl Change ===
-
-impl Change {
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
-        for path in &self.removed {
-            names.remove(path);
-        }
-        names.extend(self.added.iter().cloned());
-    }
-}
-
-// === impl FileState ===
-
-impl FileState {
-    fn resize(&mut self, bytes: usize) {
-        let old = self.bytes.len();
-        self.bytes.resize(bytes, 0);
-        self.dirty.extend(old.min(bytes) / SECTOR..old.max(bytes).div_ceil(SECTOR));
-    }
-
-    fn write_sector(&mut self, sector: usize) {
-        let from = (sector * SECTOR).min(self.bytes.len());
-        let to = (from + SECTOR).min(self.bytes.len());
-        if self.durable.len() < to {
-            self.durable.resize(to, 0);
-        }
-        self.durable[from..to].copy_from_slice(&self.bytes[from..to]);
-    }
-
-    fn lose_unsynced(&mut self, choices: &mut Choices) {
-        // Half the time all or nothing, half the time sector by sector.
-        let (style, length) = (choices.below(4), choices.below(2));
-        for sector in std::mem::take(&mut self.dirty) {
-            let keep = match style {
-                0 => false,
-                1 => true,
-                _ => choices.below(2) == 0,
-            };
-            if keep {
-                self.write_sector(sector);
-            }
-        }
-        if length == 0 {
-            self.durable.resize(self.bytes.len(), 0);
-        }
-        self.bytes.clone_from(&self.durable);
     }
 }

@@ -12,7 +12,7 @@ use crate::segment::{self, Log, Place};
 
 /// Where a reader is.
 #[derive(Default)]
-pub(crate) struct Cursor {
+pub(crate) struct LogCursor {
     open: Option<Open>,
 }
 
@@ -33,14 +33,15 @@ enum Found {
     Damaged { first: u64, end: u64 },
 }
 
-// === impl Cursor ===
+// === impl LogCursor ===
 
-impl Cursor {
+impl LogCursor {
+    /// The item that holds `from`; `released` says what the reader is done with.
     pub(crate) fn read(
         &mut self,
         log: &Log,
         from: u64,
-        released: u64,
+        released: impl FnOnce() -> u64,
     ) -> Result<Option<Item<'_>>, ReadError> {
         let place = match self.open.as_mut() {
             Some(open) if open.position <= from && from < open.limit => None,
@@ -49,7 +50,7 @@ impl Cursor {
         match place {
             None => {}
             Some(Place::Ahead) => return Ok(None),
-            Some(Place::Before { oldest }) if from < released => {
+            Some(Place::Before { oldest }) if from < released() => {
                 return Err(ReadError::Released { from, oldest });
             }
             Some(Place::Before { oldest }) => {

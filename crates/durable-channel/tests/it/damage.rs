@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use durable_channel::conformance::append;
+use durable_channel::disk::{Disk, Mode};
 use durable_channel::sim::SimDisk;
 use durable_channel::{Channel, DurableChannel, OpenError, Recovery, Start};
 
@@ -199,7 +200,7 @@ fn what_a_reader_released_was_synced_whatever_the_log_says() {
     reader.release(11).unwrap();
     drop(reader);
     let disk = disk.restart();
-    let last = disk.files().into_iter().filter(|path| path.extension().is_some()).next_back().unwrap();
+    let last = disk.files().into_iter().rfind(|path| path.extension().is_some()).unwrap();
     disk.damage(&last, |bytes| bytes[BLOCK..].fill(0));
     let (channel, recovery) = open(&disk);
     assert_eq!(recovery.next, 11, "I2: a position that a reader is done with is never given again");
@@ -209,7 +210,7 @@ fn what_a_reader_released_was_synced_whatever_the_log_says() {
 #[test]
 fn a_segment_that_is_gone_is_counted_as_damage() {
     let disk = channel(Left::Closed);
-    durable_channel::disk::Disk::remove(&disk, &segment(4)).unwrap();
+    Disk::remove(&disk, &segment(4)).unwrap();
     let (channel, _) = open(&disk);
     assert_eq!(seen(&channel), [frame(0), frame(1), Seen::Damaged(4, 4), frame(4)]);
     drop(channel);
@@ -220,7 +221,7 @@ fn a_segment_that_is_gone_is_counted_as_damage() {
 
 fn channel_without_first() -> SimDisk {
     let disk = channel(Left::Closed);
-    durable_channel::disk::Disk::remove(&disk, &segment(0)).unwrap();
+    Disk::remove(&disk, &segment(0)).unwrap();
     disk
 }
 
@@ -300,7 +301,7 @@ fn a_newer_format_is_refused_by_name() {
                 bytes[at + 12..at + 16].copy_from_slice(&crc.to_le_bytes());
             }
         });
-        let error = opened.err().expect("it is refused");
+        let error = opened.expect_err("it is refused");
         assert!(
             matches!(&error, OpenError::Version { found: 2, known: 1, path: named } if *named == path),
             "{error}"
@@ -314,8 +315,8 @@ fn clone_of(disk: &SimDisk) -> SimDisk {
     for path in disk.files() {
         let mut contents = Vec::new();
         disk.damage(&path, |bytes| contents.clone_from(bytes));
-        durable_channel::disk::Disk::create_dir_all(&copy, path.parent().unwrap()).unwrap();
-        durable_channel::disk::Disk::open(&copy, &path, durable_channel::disk::Mode::Create).unwrap();
+        copy.create_dir_all(path.parent().unwrap()).unwrap();
+        Disk::open(&copy, &path, Mode::Create).unwrap();
         copy.damage(&path, |bytes| *bytes = contents);
     }
     copy

@@ -1,8 +1,11 @@
 //! The channel as its users see it, on real and on simulated disks.
 
+#![expect(clippy::unwrap_used, reason = "tests, and what only they call")]
+
 mod conformance;
 mod damage;
 mod failures;
 mod journal;
+mod live;
 mod model;
 mod support;

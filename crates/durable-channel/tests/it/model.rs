@@ -159,8 +159,8 @@ impl Model {
         self.read(1, 0);
     }
 
-    fn apply(&mut self, step: Step) {
-        match step {
+    fn apply(&mut self, step: &Step) {
+        match *step {
             Step::Append(events, bytes) => self.append(events, bytes),
             Step::Turns(turns) => self.turns(turns),
             Step::Release(reader, share) => self.release(reader, share),
@@ -224,7 +224,7 @@ proptest! {
     #[test]
     fn a_channel_is_a_list_that_loses_nothing_acknowledged_i1_i2_i6(steps in prop::collection::vec(step(), 1..60)) {
         let mut model = Model::new();
-        for step in steps {
+        for step in &steps {
             model.apply(step);
         }
         let seed = model.appended;
