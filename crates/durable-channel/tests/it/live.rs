@@ -30,7 +30,9 @@ fn readers_that_follow_live_see_every_event_once_and_in_order_i2_i6() {
             thread::spawn(move || (0..BATCHES).for_each(|n| append(&*channel, thread, n, deadline)))
         })
         .collect();
-    sources.into_iter().for_each(|source| source.join().unwrap());
+    for source in sources {
+        source.join().unwrap();
+    }
     let [a, b] = readers.map(|reader| reader.join().unwrap());
     assert_eq!(a, b);
     for thread in 0..THREADS {
