@@ -83,9 +83,9 @@ pub(crate) fn next(asked: Asked, answer: Answer) -> Step {
         // A look that is refused says nothing about what is there, however often it is asked.
         (Asked::Look(_), _) => Step::Again { alarm: !is_passing(kind) },
 
-        (Asked::Put | Asked::Complete, Kind::PreconditionFailed) => Step::Look(Then::Restart),
-        // The upload is gone, or the parts are: perhaps because it was completed.
-        (
+        // Something is there; or the upload or its parts are gone, perhaps because it was completed.
+        (Asked::Put | Asked::Complete, Kind::PreconditionFailed)
+        | (
             Asked::Complete,
             Kind::NoSuchUpload | Kind::NoSuchKey | Kind::ConditionalConflict | Kind::Timeout,
         ) => Step::Look(Then::Restart),

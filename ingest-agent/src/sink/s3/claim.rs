@@ -31,10 +31,8 @@ pub(crate) async fn claim(
         conditional: true,
         ..PutOptions::default()
     };
-    let error = match store.put_if_absent(key, nonce.as_bytes().to_vec().into(), &options).await {
-        Ok(_) => return Ok(Claimed::Ours),
-        Err(error) => error,
-    };
+    let put = store.put_if_absent(key, nonce.as_bytes().to_vec().into(), &options).await;
+    let Err(error) = put else { return Ok(Claimed::Ours) };
     if error.kind != ErrorKind::PreconditionFailed {
         return refused(error);
     }

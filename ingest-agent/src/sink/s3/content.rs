@@ -65,11 +65,7 @@ enum Reading {
 
 impl Content {
     /// Finds the bytes of `attempt`; `None` if they are lost and must be made again.
-    pub(crate) fn open(
-        shared: &Arc<Shared>,
-        cut: &Arc<Cut>,
-        attempt: &Attempt,
-    ) -> Result<Option<Self>, S3SinkError> {
+    pub(crate) fn open(shared: &Arc<Shared>, cut: &Arc<Cut>, attempt: &Attempt) -> Option<Self> {
         let source = match &attempt.bytes {
             BytesAt::Channel => Source::Channel {
                 shared: Arc::clone(shared),
@@ -87,18 +83,17 @@ impl Content {
                 };
                 match extents.iter().map(piece).collect::<Option<Arc<[_]>>>() {
                     Some(pieces) => Source::Files(pieces),
-                    None => return Ok(None),
+                    None => return None,
                 }
             }
             BytesAt::Kept => {
                 let path = shared.kept(cut.number);
                 let file = path.and_then(|path| File::open(path).ok());
-                let Some(file) = file else { return Ok(None) };
-                let file = staging::Bytes::of(file);
+                let file = staging::Bytes::of(file?);
                 Source::Files([Piece { before: 0, file, offset: 0, length: attempt.length }].into())
             }
         };
-        Ok(Some(Self { source }))
+        Some(Self { source })
     }
 
     /// The `length` bytes from `mark` on, read as the connection takes them.

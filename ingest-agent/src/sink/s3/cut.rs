@@ -28,7 +28,7 @@
 use contract::{ChannelId, CutId, CutKind, ObjectMetadata, SinkName};
 
 use super::runs::Runs;
-use super::wire::{Malformed, Take, put_bytes, put_crc, put_number};
+use super::wire::{Malformed, Take, put_bytes, put_crc, put_number, put_numbers};
 
 /// What one object holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl Sums {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        [self.events, self.dead_lettered, self.damaged].into_iter().for_each(|sum| put_number(out, sum));
+        put_numbers(out, [self.events, self.dead_lettered, self.damaged]);
     }
 
     pub(super) fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
@@ -241,7 +241,7 @@ impl Attempt {
         out.push(tag);
         put_number(out, extents.len() as u64);
         for extent in extents {
-            [extent.file, extent.offset, extent.length].into_iter().for_each(|part| put_number(out, part));
+            put_numbers(out, [extent.file, extent.offset, extent.length]);
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) async fn remake(
     cut: &Arc<Cut>,
     attempt: &Attempt,
 ) -> Result<Option<Attempt>, S3SinkError> {
-    if let Some(content) = Content::open(shared, cut, attempt)?
+    if let Some(content) = Content::open(shared, cut, attempt)
         && let Ok((crc32c, _)) = content.measure(&Mark::default(), attempt.length).await
         && crc32c == attempt.crc32c
     {

@@ -140,25 +140,24 @@ impl RowsPlace {
             (frame, index, offset) if frame == first => (index, offset),
             _ => (0, 0),
         };
-        let mut position = first + u64::from(index);
-        for event in event::decode_all(&payload[offset..], count - index) {
+        let events = event::decode_all(&payload[offset..], count - index);
+        for (position, event) in (first + u64::from(index)..).zip(events) {
             let event = event?;
-            if position == self.run.start {
-                let reason = cut.reason_of(position);
-                each(position, reason, &event, out);
-                self.run.start += 1;
-                let more = self.turn(&cut.runs, lost);
-                if !more || self.run.start >= first + u64::from(count) {
-                    break;
-                }
-                if out.len() >= enough {
-                    // The body is what an event's encoding ends with.
-                    let end = event.body.as_ptr_range().end as usize - payload.as_ptr() as usize;
-                    self.within = (first, (position + 1 - first) as u32, end);
-                    break;
-                }
+            if position != self.run.start {
+                continue;
             }
-            position += 1;
+            each(position, cut.reason_of(position), &event, out);
+            self.run.start += 1;
+            let more = self.turn(&cut.runs, lost);
+            if !more || self.run.start >= first + u64::from(count) {
+                break;
+            }
+            if out.len() >= enough {
+                // The body is what an event's encoding ends with.
+                let end = event.body.as_ptr_range().end as usize - payload.as_ptr() as usize;
+                self.within = (first, (position + 1 - first) as u32, end);
+                break;
+            }
         }
         Ok(())
     }

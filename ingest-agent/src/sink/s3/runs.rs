@@ -13,7 +13,7 @@ pub(crate) struct Runs {
     /// All runs but the last.
     packed: Vec<u8>,
     /// How many runs are packed.
-    packed_runs: u64,
+    packed_count: u64,
     /// One past the last packed position.
     packed_end: u64,
     /// The last run, which may still grow.
@@ -90,7 +90,7 @@ impl Runs {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let runs = self.packed_runs + u64::from(self.count > 0);
+        let runs = self.packed_count + u64::from(self.count > 0);
         put_number(out, runs);
         out.extend_from_slice(&self.packed);
         if runs > 0 {
@@ -118,7 +118,7 @@ impl Runs {
         put_number(&mut self.packed, self.last.start - self.packed_end);
         put_number(&mut self.packed, self.last.end - self.last.start);
         self.packed_end = self.last.end;
-        self.packed_runs += 1;
+        self.packed_count += 1;
     }
 }
 
@@ -172,7 +172,9 @@ mod tests {
         #[test]
         fn runs_are_the_positions_that_were_pushed_and_read_back_from_their_bytes(positions in ascending()) {
             let mut runs = Runs::default();
-            positions.iter().for_each(|&position| runs.push(position));
+            for &position in &positions {
+                runs.push(position);
+            }
             prop_assert_eq!(runs.iter().flatten().collect::<Vec<_>>(), positions.clone());
             prop_assert_eq!(runs.count(), positions.len() as u64);
             if let (Some(first), Some(last)) = (positions.first(), positions.last()) {

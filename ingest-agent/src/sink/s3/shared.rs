@@ -77,8 +77,8 @@ impl Shared {
             };
         });
         let dead = state.dead().count();
-        self.metrics.cuts_dead.set(dead as i64);
-        self.metrics.cuts_pending.set((state.pending.len() - dead) as i64);
+        self.metrics.cuts_dead.set(gauge(dead as u64));
+        self.metrics.cuts_pending.set(gauge((state.pending.len() - dead) as u64));
     }
 
     /// Deletes the kept bytes of a cut that is no longer dead.
@@ -94,4 +94,9 @@ impl Shared {
 /// Where the bytes of the dead cut `number` are kept, below the sink's folder.
 pub(super) fn kept_in(dir: &std::path::Path, number: u64) -> PathBuf {
     dir.join("dead").join(format!("{number:012}.object"))
+}
+
+/// A number as a gauge holds it.
+pub(super) fn gauge(number: u64) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }

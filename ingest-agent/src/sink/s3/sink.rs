@@ -1,11 +1,12 @@
 //! The loop: read a little, seal what is due, let the uploads run, answer who waits.
 
+mod reading;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use contract::ChannelId;
-use durable_channel::Item;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,23 +17,19 @@ use super::claim::{Claimed, claim};
 use super::config::S3SinkConfig;
 use super::cut::BytesAt;
 use super::error::S3SinkError;
-use super::gather::{Came, Gather};
-use super::ledger::{Ledger, STATE_BYTES};
+use super::gather::Gather;
+use super::ledger::Ledger;
 use super::leftovers;
 use super::pack::Packer;
 use super::points::FailPoints;
 use super::seal::seal;
-use super::shared::{Buckets, Shared};
+use super::shared::{Buckets, Shared, gauge};
 use super::staging::Staging;
 use super::state::Record;
 use super::upload::{Shipped, Upload};
 use super::wire::Malformed;
 use crate::channel::ChannelHandle;
-use crate::event;
 use crate::sink::{FlushReport, FlushRequest, SinkContext};
-
-/// Bytes of the channel read before the uploads get the thread again.
-const TURN_BYTES: usize = 1 << 20;
 
 /// How often a memory channel's refusals are looked at while cuts are open.
 const LOOK: Duration = Duration::from_secs(1);
@@ -125,9 +122,13 @@ impl Sink {
         };
         sink.shared.show_totals();
         let shutdown = sink.shutdown.clone();
+        let out_of_time = async {
+            shutdown.cancelled().await;
+            sleep(sink.shutdown_timeout).await;
+        };
         tokio::select! {
             prepared = sink.prepare() => prepared?,
-            () = shutdown.cancelled() => return Ok(None),
+            () = out_of_time => return Ok(None),
         }
         Ok(Some(sink))
     }
@@ -210,101 +211,6 @@ impl Sink {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return Ok(()),
             }
         }
-    }
-
-    /// Reads a bounded stretch of the channel into open cuts.
-    fn read(&mut self) -> Result<Turn, S3SinkError> {
-        if !self.make_room() {
-            return Ok(Turn::Blocked);
-        }
-        let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
-        let mut bytes = 0;
-        while bytes < TURN_BYTES {
-            let (from, now) = (self.next_wanted(), Instant::now());
-            let mut reader = shared.reader();
-            match reader.read(from)? {
-                None => return Ok(Turn::CaughtUp),
-                Some(Item::Damaged { first, count }) => {
-                    drop(reader);
-                    self.lose(first.max(from)..first + count)?;
-                    self.position = first + count;
-                }
-                Some(Item::Frame { first, count, arrival_ms, payload }) => {
-                    let end = first + u64::from(count);
-                    // What came after this start is read once, in order, so none of it is held.
-                    let replayed = first < self.replay_end;
-                    let since = if replayed { since(arrival_ms, now, config) } else { now };
-                    let came = Came { arrival_ms: arrival_ms.cast_signed(), since, now };
-                    let (ledger, mut packer) = (shared.ledger(), shared.packer());
-                    let held = &ledger.state().held;
-                    for (position, event) in (first..).zip(event::decode_all(payload, count)) {
-                        let event = event?;
-                        if position < from || (replayed && held.contains(position)) {
-                            continue;
-                        }
-                        let gather = &mut self.gather;
-                        let mut staged = gather.add(config, &mut packer, position, &event, came);
-                        if packer.memory_bytes() > config.staging_memory_bytes {
-                            // Half of it at once, so that sorting the packs is rare.
-                            staged = staged.and(gather.spill(&mut packer, config.staging_memory_bytes / 2));
-                        }
-                        staged.map_err(S3SinkError::io("writing the staging log"))?;
-                    }
-                    // A frame has its cost even if its events are small or held.
-                    bytes += payload.len() + 1024;
-                    self.position = end;
-                }
-            }
-        }
-        Ok(Turn::More)
-    }
-
-    /// The next position that no sealed cut holds.
-    fn next_wanted(&self) -> u64 {
-        if self.position < self.replay_end {
-            self.shared.ledger().state().held.next_absent(self.position)
-        } else {
-            self.position
-        }
-    }
-
-    /// Records positions that the channel lost before a cut held them (I9).
-    fn lose(&self, range: std::ops::Range<u64>) -> Result<(), S3SinkError> {
-        tracing::error!(from = range.start, to = range.end, "the channel has lost events to damage");
-        let mut records = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let ledger = self.shared.ledger();
-            let held = &ledger.state().held;
-            at = held.next_absent(at);
-            let end = (at..range.end).find(|&position| held.contains(position)).unwrap_or(range.end);
-            if at < end {
-                records.push(Record::Damaged(at, end - at));
-            }
-            at = end;
-        }
-        self.shared.commit(records)?;
-        self.release()
-    }
-
-    /// Closes cuts where memory, disk or the state's size ask for it; false if reading must wait for uploads.
-    fn make_room(&mut self) -> bool {
-        let config = &self.shared.config;
-        let state_bytes = self.shared.ledger().state().heap_bytes();
-        if state_bytes + self.gather.heap_bytes() > STATE_BYTES {
-            self.gather.close(|_| true);
-        }
-        let (over, squeezed, oldest) = {
-            let staging = &self.shared.packer().staging;
-            (staging.used_bytes() > config.staging_bytes, staging.is_squeezed(), staging.oldest_file())
-        };
-        if squeezed {
-            self.gather.close(super::gather::OpenCut::is_packed);
-        } else if let (true, Some(oldest)) = (over, oldest) {
-            self.gather.close(|open| open.is_in(oldest));
-        }
-        !over && !squeezed && state_bytes <= STATE_BYTES
     }
 
     /// Closes the cuts that have waited long enough, that a flush waits for, or that pin a channel that fills up.
@@ -423,9 +329,9 @@ impl Sink {
     fn show(&self) {
         let metrics = &self.shared.metrics;
         let packer = self.shared.packer();
-        metrics.open_partitions.set(self.gather.len() as i64);
-        metrics.staging_memory_bytes.set(packer.memory_bytes() as i64);
-        metrics.staging_bytes.set(packer.staging.used_bytes() as i64);
+        metrics.open_partitions.set(gauge(self.gather.len() as u64));
+        metrics.staging_memory_bytes.set(gauge(packer.memory_bytes()));
+        metrics.staging_bytes.set(gauge(packer.staging.used_bytes()));
     }
 }
 
@@ -433,12 +339,4 @@ impl Flush {
     fn new(request: FlushRequest) -> Self {
         Self { request, closed: false, keys: Vec::new() }
     }
-}
-
-/// From when the age of an event counts that arrived before this start: its arrival, clamped to what a clock that
-/// was changed since cannot make absurd.
-fn since(arrival_ms: u64, now: Instant, config: &S3SinkConfig) -> Instant {
-    let arrived = UNIX_EPOCH + Duration::from_millis(arrival_ms);
-    let age = SystemTime::now().duration_since(arrived).unwrap_or_default();
-    now.checked_sub(age.min(config.roll.age.unwrap_or_default())).unwrap_or(now)
 }

@@ -27,7 +27,7 @@ use contract::CutKind;
 use super::cut::{Attempt, Cut, Sums};
 use super::positions::PositionSet;
 use super::runs::Runs;
-use super::wire::{Malformed, Take, put_bytes, put_number};
+use super::wire::{Malformed, Take, put_bytes, put_number, put_numbers};
 
 /// One change of the state, as it is journalled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,9 +220,7 @@ impl State {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        [self.origin, self.next_cut, self.held.watermark()]
-            .into_iter()
-            .for_each(|part| put_number(out, part));
+        put_numbers(out, [self.origin, self.next_cut, self.held.watermark()]);
         self.held.above().encode(out);
         self.sealed.encode(out);
         self.settled.encode(out);

@@ -73,7 +73,7 @@ impl Upload {
     pub(crate) async fn ship(mut self) -> Result<Shipped, S3SinkError> {
         loop {
             let attempt = self.newest().clone();
-            let Some(content) = Content::open(&self.shared, &self.cut, &attempt)? else {
+            let Some(content) = Content::open(&self.shared, &self.cut, &attempt) else {
                 self.remake().await?;
                 continue;
             };
@@ -193,7 +193,7 @@ impl Upload {
             tracing::error!("no room for another dead cut; replay or drop some with `ingest-agent dead`");
             return Ok(None);
         }
-        let Some(content) = Content::open(&self.shared, &self.cut, newest)? else { return Ok(None) };
+        let Some(content) = Content::open(&self.shared, &self.cut, newest) else { return Ok(None) };
         content.keep(&path, newest.length).await?;
         let attempt = Attempt { bytes: BytesAt::Kept, ..newest.clone() };
         Ok(Some(Shipped::SetAside { attempt, reason: self.refusal.clone() }))

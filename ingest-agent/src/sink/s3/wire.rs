@@ -23,6 +23,12 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+pub(super) fn put_numbers<const N: usize>(out: &mut Vec<u8>, values: [u64; N]) {
+    for value in values {
+        put_number(out, value);
+    }
+}
+
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

@@ -144,9 +144,13 @@ async fn random_run(seed: u64) {
 
 #[tokio::test]
 async fn every_event_is_stored_once_over_random_crashes_faults_and_changes_of_configuration() {
-    let from = std::env::var("SLUICEGATE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = from.map_or(0..40, |seed: u64| seed..seed + 1);
-    for seed in seeds {
+    // SLUICEGATE_SEEDS=7 repeats one run, SLUICEGATE_SEEDS=100..200 makes a hundred others.
+    let asked = std::env::var("SLUICEGATE_SEEDS").unwrap_or_else(|_| "0..10".to_owned());
+    let (first, end) = match asked.split_once("..") {
+        Some((first, end)) => (first.parse().unwrap(), end.parse().unwrap()),
+        None => (asked.parse().unwrap(), asked.parse::<u64>().unwrap() + 1),
+    };
+    for seed in first..end {
         random_run(seed).await;
     }
 }

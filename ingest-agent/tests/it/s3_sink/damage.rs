@@ -63,7 +63,8 @@ async fn events_lost_after_their_cut_was_sealed_are_missing_from_a_new_attempt_a
     sealed.roll.events = Some(30);
     sealed.control_prefix = None;
     store.set_plan(
-        FaultPlan::default().script(Operation::Put, [Some(Fault::Before(ErrorKind::Server)); 100_000]),
+        FaultPlan::default()
+            .script(Operation::Put, std::iter::repeat_n(Some(Fault::Before(ErrorKind::Server)), 100_000)),
     );
     let running = open.start(sealed, &store, FailPoints::default());
     until(|| running.metrics.cuts_sealed.get() == 1).await;

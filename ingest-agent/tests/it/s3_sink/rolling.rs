@@ -203,7 +203,8 @@ async fn a_shutdown_ends_in_its_time_when_the_store_does_not_answer_and_loses_no
     let mut config = config("");
     config.control_prefix = None;
     store.set_plan(
-        FaultPlan::default().script(Operation::Put, [Some(Fault::Before(ErrorKind::Server)); 100_000]),
+        FaultPlan::default()
+            .script(Operation::Put, std::iter::repeat_n(Some(Fault::Before(ErrorKind::Server)), 100_000)),
     );
     let running = open.start(config.clone(), &store, FailPoints::default());
     running.stop().await.unwrap();

@@ -30,8 +30,8 @@ fn attempt(crc32c: u32) -> Attempt {
     Attempt { length: 10, crc32c, lost: Runs::default(), bytes: BytesAt::Channel }
 }
 
-fn runs(ranges: &[std::ops::Range<u64>]) -> Runs {
-    ranges.iter().cloned().collect()
+fn runs(ranges: &[(u64, u64)]) -> Runs {
+    ranges.iter().map(|&(start, end)| start..end).collect()
 }
 
 /// Applies records, and at each step shows that the journal would say the same: record by record and as a snapshot.
@@ -49,10 +49,10 @@ fn replay(state: &mut State, records: Vec<Record>) {
 #[test]
 fn positions_are_released_only_when_every_cut_below_is_done() {
     let mut state = State::new(100);
-    let first = cut(1, CutKind::Events, runs(&[100..110, 120..130]), state.sealed);
+    let first = cut(1, CutKind::Events, runs(&[(100, 110), (120, 130)]), state.sealed);
     replay(&mut state, vec![Record::Sealed(first, attempt(1))]);
     assert_eq!((state.held.watermark(), state.released()), (110, 100), "I6: sealed is not done");
-    let second = cut(2, CutKind::Dead, runs(&[110..120]), state.sealed);
+    let second = cut(2, CutKind::Dead, runs(&[(110, 120)]), state.sealed);
     replay(&mut state, vec![Record::Sealed(second, attempt(2))]);
     assert_eq!((state.held.watermark(), state.released()), (130, 100));
     replay(&mut state, vec![Record::Done(2, 0)]);
@@ -68,7 +68,7 @@ fn positions_are_released_only_when_every_cut_below_is_done() {
 fn a_dead_cut_is_settled_until_it_is_replayed_and_counts_once_whatever_becomes_of_it() {
     let mut state = State::new(0);
     let kept = Attempt { bytes: BytesAt::Kept, ..attempt(1) };
-    let sealed = cut(1, CutKind::Events, runs(&[0..10]), state.sealed);
+    let sealed = cut(1, CutKind::Events, runs(&[(0, 10)]), state.sealed);
     replay(&mut state, vec![Record::Sealed(sealed, attempt(1)), Record::Dead(1, kept, "no".into())]);
     assert_eq!((state.released(), state.settled.dead_lettered), (10, 10));
     let mut dropped = state.clone();
@@ -83,8 +83,8 @@ fn a_dead_cut_is_settled_until_it_is_replayed_and_counts_once_whatever_becomes_o
 #[test]
 fn events_that_damage_took_from_a_sealed_cut_count_as_damaged() {
     let mut state = State::new(0);
-    let sealed = cut(1, CutKind::Events, runs(&[0..10]), state.sealed);
-    let lacking = Attempt { lost: runs(&[3..5]), ..attempt(2) };
+    let sealed = cut(1, CutKind::Events, runs(&[(0, 10)]), state.sealed);
+    let lacking = Attempt { lost: runs(&[(3, 5)]), ..attempt(2) };
     replay(
         &mut state,
         vec![Record::Sealed(sealed, attempt(1)), Record::Attempt(1, lacking), Record::Done(1, 1)],
@@ -97,9 +97,9 @@ fn events_that_damage_took_from_a_sealed_cut_count_as_damaged() {
 fn records_that_contradict_the_state_are_refused() {
     let mut state = State::new(0);
     assert!(state.apply(Record::Done(1, 0)).is_err());
-    let wrong = cut(2, CutKind::Events, runs(&[0..1]), state.sealed);
+    let wrong = cut(2, CutKind::Events, runs(&[(0, 1)]), state.sealed);
     assert!(state.apply(Record::Sealed(wrong, attempt(1))).is_err(), "numbers are dense");
-    let right = cut(1, CutKind::Events, runs(&[0..1]), state.sealed);
+    let right = cut(1, CutKind::Events, runs(&[(0, 1)]), state.sealed);
     state.apply(Record::Sealed(right, attempt(1))).unwrap();
     assert!(state.apply(Record::Done(1, 1)).is_err(), "I5: only a recorded attempt is done");
 }

@@ -59,7 +59,7 @@ impl Upload {
         let (mut parts, mut mark, mut left) = (Vec::new(), Mark::default(), attempt.length);
         while left > 0 {
             let length = left.min(size);
-            let number = parts.len() as i32 + 1;
+            let number = i32::try_from(parts.len() + 1).expect("there are at most 10,000 parts");
             let Ok((crc32c, after)) = content.measure(&mark, length).await else {
                 return Ok(Err(Step::Remake));
             };
