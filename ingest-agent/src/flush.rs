@@ -73,3 +73,34 @@ async fn ask(upto: u64, requests: &mpsc::Sender<FlushRequest>) -> Option<FlushRe
     requests.send(FlushRequest { upto, reply }).await.ok()?;
     answer.await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use durable_channel::MemoryChannel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flush_names_who_was_late_and_who_has_ended_and_keeps_the_keys_of_the_others() {
+        let channel = MemoryChannel::new(10, 10, 1 << 20).expect("its limits make sense");
+        let channel = ChannelHandle::new("c", Arc::new(channel), 1 << 20);
+        let mut flusher = Flusher::default();
+        let (mut quick, _late, ended) =
+            (flusher.add("quick", &channel), flusher.add("late", &channel), flusher.add("ended", &channel));
+        drop(ended);
+        tokio::spawn(async move {
+            let request = quick.recv().await.expect("a flush");
+            let _ = request.reply.send(FlushReport { keys: vec!["k".to_owned()] });
+        });
+        let flushed = flusher.flush(Duration::from_millis(50)).await;
+        let expected = Flushed {
+            complete: false,
+            keys: vec!["k".to_owned()],
+            late: vec!["late".to_owned()],
+            ended: vec!["ended".to_owned()],
+        };
+        assert_eq!(flushed, expected);
+    }
+}

@@ -95,3 +95,18 @@ impl LogControl {
         let _ = self.filter.reload(level.filter());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_not_taken_for_a_module() {
+        for right in ["info", "WARN", "off", "info,ingest_agent::sink=debug", "warn,hyper=error"] {
+            assert!(LogLevel::parse(right).is_ok(), "{right}");
+        }
+        for wrong in ["inf", "", "info,", "ingest_agent", "info,x=loud"] {
+            assert!(LogLevel::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -12,6 +12,8 @@
 
 mod collector;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

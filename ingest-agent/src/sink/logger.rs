@@ -47,3 +47,18 @@ fn write_event(text: &mut Vec<u8>, position: u64, event: &event::EventRef<'_>, m
     let _ = write!(text, "}} {}", String::from_utf8_lossy(shown).escape_debug());
     let _ = writeln!(text, "{}", if shown.len() < event.body.len() { "..." } else { "" });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let mut payload = Vec::new();
+        event::encode(&mut payload, None, [("a", "1"), ("b", "x\ny")], b"two\nlines \xff and a tail");
+        let event = event::decode_all(&payload, 1).next().unwrap().unwrap();
+        let mut text = Vec::new();
+        write_event(&mut text, 7, &event, 11);
+        assert_eq!(String::from_utf8(text).unwrap(), "7 {a=1, b=x\\ny} two\\nlines \u{fffd}...\n");
+    }
+}

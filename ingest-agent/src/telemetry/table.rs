@@ -82,6 +82,20 @@ pub(super) const CHANNELS: &[Row<Stats>] = &[
     gauge("sluicegate_channel_capacity_bytes", "Bytes that may be held", |s| s.capacity_bytes),
     gauge("sluicegate_channel_synced_position", "One past the last durable position", |s| s.synced_end),
     gauge("sluicegate_channel_oldest_position", "The oldest position held", |s| s.first),
+    gauge("sluicegate_channel_segments", "Files of the log", |s| s.segments),
+    gauge("sluicegate_channel_free_disk_bytes", "Free bytes of the disk when last looked at", |s| {
+        s.free_disk_bytes
+    }),
+    counter("sluicegate_channel_refused_full", "Appends refused because the channel was full", |s| {
+        s.refused_full
+    }),
+    counter("sluicegate_channel_refused_disk", "Appends refused because the disk was nearly full", |s| {
+        s.refused_disk
+    }),
+    counter("sluicegate_channel_groups", "Groups written and synced since the start", |s| s.groups),
+    counter("sluicegate_channel_written_bytes", "Bytes of batches written since the start", |s| {
+        s.written_bytes
+    }),
 ];
 
 /// Labels: channel, sink.

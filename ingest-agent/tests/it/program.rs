@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use contract::exit;
+use local_cloud::{CloudOptions, LocalCloud};
 use tempfile::tempdir;
 
 use crate::support::{request, send_lines, until};
@@ -47,7 +48,14 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path, config: &Path) -> Self {
-        let child = agent().arg("--config").arg(config).stderr(Stdio::null()).spawn().expect("the program starts");
+        Self::start_with(dir, agent().arg("--config").arg(config))
+    }
+
+    /// Starts `command`, whose ready file is `ready.json` in `dir`.
+    fn start_with(dir: &Path, command: &mut Command) -> Self {
+        // That of an earlier run would be taken for this one's.
+        let _ = std::fs::remove_file(dir.join("ready.json"));
+        let child = command.stderr(Stdio::null()).spawn().expect("the program starts");
         let ready = until("the ready file", || {
             serde_json::from_slice(&std::fs::read(dir.join("ready.json")).ok()?).ok()
         });
@@ -155,7 +163,6 @@ async fn what_was_answered_survives_kill_9() {
     send_lines(running.address("/sources/lines"), "line", 100).await;
     running.child.kill().unwrap();
     assert_eq!(running.exit_code(), None);
-    std::fs::remove_file(dir.path().join("ready.json")).unwrap();
     let again = Running::start(dir.path(), &config);
     let (_, scrape) = request(again.address("/admin"), "GET", "/metrics", "").await;
     let next = crate::support::metric(&scrape, "sluicegate_channel_synced_position", "channel=\"main\"");
@@ -196,4 +203,129 @@ fn a_mistyped_folder_is_not_made_a_channel() {
     let output = run(&["channel", "show", "--dir", "/nowhere/at/all"]);
     assert_exit(&output, exit::CONFIG);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "there is no channel in /nowhere/at/all\n");
+}
+
+/// A store with the bucket `events`, and the arguments and environment of an agent that ships to it.
+async fn store(dir: &Path) -> (LocalCloud, Vec<(&'static str, String)>) {
+    let cloud = LocalCloud::start(CloudOptions::new(dir.join("cloud"))).await.expect("it starts");
+    cloud.create_bucket("events").await.expect("a bucket");
+    let options = CloudOptions::new(dir.join("cloud"));
+    let env = vec![
+        ("AWS_ACCESS_KEY_ID", options.access_key),
+        ("AWS_SECRET_ACCESS_KEY", options.secret_key),
+        ("AWS_REGION", options.region),
+    ];
+    (cloud, env)
+}
+
+fn flags_alone(dir: &Path, endpoint: &str, bucket: &str) -> Command {
+    let mut command = agent();
+    command.args(["--bucket", bucket, "--path-style", "--endpoint", endpoint, "--admin", "127.0.0.1:0"]);
+    command.args(["--http", "127.0.0.1:0", "--netcat", "127.0.0.1:0"]);
+    command.arg("--dir").arg(dir.join("data")).arg("--ready-file").arg(dir.join("ready.json"));
+    command
+}
+
+/// The objects of the bucket, as they lie in the store's folder.
+fn objects(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("cloud/events/events")).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flags_alone_carry_events_into_objects_and_a_flush_names_their_keys() {
+    let dir = tempdir().unwrap();
+    let (cloud, env) = store(dir.path()).await;
+    let mut command = flags_alone(dir.path(), &cloud.s3_url(), "events");
+    let running = Running::start_with(dir.path(), command.envs(env));
+    send_lines(running.address("/sources/netcat"), "line", 1000).await;
+    let (status, _) = request(running.address("/sources/http"), "POST", "/v1/events", "by http").await;
+    assert_eq!(status, 200);
+    let (status, flushed) = request(running.address("/admin"), "POST", "/v1/flush?timeout=50s", "").await;
+    assert_eq!(status, 200, "{flushed}");
+    let flushed: serde_json::Value = serde_json::from_str(&flushed).unwrap();
+    let keys = flushed["keys"].as_array().unwrap();
+    let contents = keys.iter().map(|key| {
+        std::fs::read_to_string(dir.path().join("cloud/events").join(key.as_str().unwrap())).unwrap()
+    });
+    let mut lines: Vec<_> =
+        contents.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let mut sent: Vec<_> = (0..1000).map(|index| format!("line {index}")).collect();
+    sent.push("by http".to_owned());
+    lines.sort();
+    sent.sort();
+    assert_eq!(lines, sent, "each once, in the objects that the flush named");
+    assert_eq!(objects(dir.path()).len(), keys.len(), "and nothing else in the bucket");
+
+    // A second flush has nothing to wait for.
+    let (status, again) = request(running.address("/admin"), "POST", "/v1/flush", "").await;
+    assert_eq!((status, again.as_str()), (200, "{\"complete\":true,\"keys\":[]}"));
+
+    // SIGUSR1 does the same.
+    send_lines(running.address("/sources/netcat"), "later", 1).await;
+    running.signal(rustix::process::Signal::USR1);
+    until("the flushed object", || (objects(dir.path()).len() > keys.len()).then_some(()));
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.exit_code(), Some(0));
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ships_what_is_in_the_channel() {
+    let dir = tempdir().unwrap();
+    let (cloud, env) = store(dir.path()).await;
+    let mut command = flags_alone(dir.path(), &cloud.s3_url(), "events");
+    let running = Running::start_with(dir.path(), command.envs(env));
+    send_lines(running.address("/sources/netcat"), "line", 100).await;
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.exit_code(), Some(0));
+    let objects = objects(dir.path());
+    assert_eq!(objects.len(), 1);
+    assert_eq!(std::fs::read_to_string(&objects[0]).unwrap().lines().count(), 100);
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
+    let dir = tempdir().unwrap();
+    let (cloud, env) = store(dir.path()).await;
+    // Nobody listens there, so that the first signal's shutdown takes its whole 30 seconds.
+    let mut command = flags_alone(dir.path(), "http://127.0.0.1:9", "events");
+    let running = Running::start_with(dir.path(), command.envs(env.clone()));
+    send_lines(running.address("/sources/netcat"), "line", 100).await;
+    let admin = running.address("/admin");
+    running.signal(rustix::process::Signal::TERM);
+    loop {
+        let (_, text) = request(admin, "GET", "/health/ready", "").await;
+        if text == "stopping\n" {
+            break;
+        }
+    }
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.exit_code(), Some(i32::from(exit::KILLED)));
+
+    let mut command = flags_alone(dir.path(), &cloud.s3_url(), "events");
+    let running = Running::start_with(dir.path(), command.envs(env));
+    let (status, text) = request(running.address("/admin"), "POST", "/v1/flush?timeout=50s", "").await;
+    assert_eq!(status, 200, "{text}");
+    let texts: Vec<_> = objects(dir.path()).iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(texts.concat().lines().count(), 100);
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_config_connect_tells_whether_the_store_can_be_used() {
+    let dir = tempdir().unwrap();
+    let (cloud, env) = store(dir.path()).await;
+    let connect = |bucket, endpoint: &str| {
+        let mut command = flags_alone(dir.path(), endpoint, bucket);
+        command.envs(env.clone()).args(["--check-config", "--connect"]).output().expect("the program starts")
+    };
+    let output = connect("events", &cloud.s3_url());
+    assert_exit(&output, exit::OK);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("  ConditionalPut: ok\n") && !text.contains("FAILED"), "{text}");
+    assert_exit(&connect("no-such-bucket", &cloud.s3_url()), exit::CONFIG);
+    assert_exit(&connect("events", "http://127.0.0.1:9"), exit::UNAVAILABLE);
+    cloud.shutdown().await;
 }
