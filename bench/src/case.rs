@@ -133,7 +133,7 @@ fn agent(args: &RunArgs, s3: SocketAddr, dir: &Path) -> anyhow::Result<Command> 
         .replace("@DIR@", &dir.join("channel").display().to_string());
     std::fs::write(&config, text)?;
     let mut command = Command::new(&args.agent);
-    command.arg("--config").arg(config).env("RUST_LOG", "warn");
+    command.arg("--config").arg(config).env("SLUICEGATE_LOG_LEVEL", "info");
     Ok(command)
 }
 

@@ -65,13 +65,11 @@ fn foreign(_: &Context) -> Outcome {
             Err(error) => return Outcome::Failed(format!("starting an S3 server: {error:#}")),
         };
         println!("--- {} at {}", server.name, server.endpoint);
-        let mut store = test(&["--package", "blob-store", "--locked", "foreign"]);
+        let mut store = test(&["--package", "blob-store", "--features", "foreign-s3", "--locked", "foreign"]);
         let mut agent =
-            test(&["--release", "--package", "e2e", "--locked", "--features", "foreign-s3", "foreign"]);
+            test(&["--release", "--package", "e2e", "--features", "foreign-s3", "--locked", "foreign"]);
         for command in [&mut store, &mut agent] {
-            command
-                .env("SLUICEGATE_TEST_S3_ENDPOINT", &server.endpoint)
-                .env("SLUICEGATE_TEST_S3_NAME", server.name);
+            command.env("SLUICEGATE_TEST_S3_ENDPOINT", &server.endpoint).envs(server.known.iter().copied());
         }
         let outcome = Outcome::of([store, agent]);
         if !matches!(outcome, Outcome::Passed) {

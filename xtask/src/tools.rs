@@ -1,6 +1,7 @@
 //! What a stage needs beside Rust: Python tools go under the target folder, Debian packages are
 //! installed only where that was asked for.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -35,8 +36,20 @@ pub(crate) fn debian(context: &Context, program: &str, packages: &[&str]) -> Res
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) endpoint: String,
+    /// Where it departs from S3, as the store's conformance test wants to be told.
+    pub(crate) known: &'static [(&'static str, &'static str)],
     child: Child,
 }
+
+const MINISTACK: &[(&str, &str)] = &[
+    ("SLUICEGATE_TEST_S3_MULTIPART_CHECKSUM", "composite"),
+    ("SLUICEGATE_TEST_S3_DEPARTURES", "multipart-crc-kept,wrong-whole-crc-refused,small-part-refused"),
+];
+const MOTO: &[(&str, &str)] = &[(
+    "SLUICEGATE_TEST_S3_DEPARTURES",
+    "wrong-crc-refused,crc-kept,multipart-crc-kept,wrong-part-crc-refused,wrong-whole-crc-refused,\
+     one-winner-completing?,complete-unknown,abort",
+)];
 
 impl Server {
     /// MiniStack: S3, SQS and Lambda in one process.
@@ -48,7 +61,7 @@ impl Server {
             .args(["-m", "hypercorn", "ministack.app:app", "--bind", &format!("127.0.0.1:{port}")])
             .envs([("GATEWAY_PORT", port.to_string().as_str()), ("MINISTACK_HOST", "127.0.0.1")])
             .env("PERSIST_STATE", "0");
-        Self::start("ministack", port, command)
+        Self::start("ministack", port, command, MINISTACK)
     }
 
     /// moto's server: a second opinion on S3.
@@ -57,20 +70,40 @@ impl Server {
         let port = free_port()?;
         let mut command = Command::new(bin.join("moto_server"));
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-        Self::start("moto", port, command)
+        Self::start("moto", port, command, MOTO)
     }
 
-    fn start(name: &'static str, port: u16, mut command: Command) -> anyhow::Result<Self> {
+    fn start(
+        name: &'static str,
+        port: u16,
+        mut command: Command,
+        known: &'static [(&'static str, &'static str)],
+    ) -> anyhow::Result<Self> {
         let log = std::fs::File::create(target().join("tools").join(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
-        let server = Self { name, endpoint: format!("http://127.0.0.1:{port}"), child };
+        let server = Self { name, endpoint: format!("http://127.0.0.1:{port}"), known, child };
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             ensure!(Instant::now() < deadline, "{name} did not listen on port {port} within 60 s");
             std::thread::sleep(Duration::from_millis(50));
         }
+        server.make_bucket("sluicegate-test")?;
         Ok(server)
+    }
+}
+
+impl Server {
+    /// These servers check no signature, so that a plain request makes a bucket.
+    fn make_bucket(&self, name: &str) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect(self.endpoint.trim_start_matches("http://"))?;
+        let request =
+            format!("PUT /{name} HTTP/1.1\r\nHost: s3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "making the bucket {name} on {}: {answer}", self.name);
+        Ok(())
     }
 }
 
