@@ -109,11 +109,14 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let log = log.map_err(|error| Failure::new(exit::SOFTWARE, "starting the log", &error))?;
     let outcome = runtime.block_on(serve(config, log));
     let outcome = outcome.map_err(|error| Failure::new(error.exit_code(), "ingest-agent", &error))?;
-    for (sink, events) in outcome.left.iter().filter(|(_, events)| **events > 0) {
-        tracing::info!(sink, events, "left in the channel for the next start");
-    }
     tracing::info!("stopped");
-    Ok(())
+    let left = outcome.left.iter().filter(|(_, events)| **events > 0);
+    let left: Vec<_> = left.map(|(sink, events)| format!("{events} events of the sink {sink}")).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let text = format!("stopped before all was shipped: {} wait for the next start", left.join(", "));
+    Err(Failure { code: exit::TEMPFAIL, text })
 }
 
 fn load(cli: &Cli) -> Result<Config, Failure> {

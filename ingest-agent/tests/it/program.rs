@@ -102,13 +102,18 @@ fn every_example_passes_check_config() {
 #[test]
 fn check_config_tells_every_mistake_and_exits_64() {
     let dir = tempdir().unwrap();
-    let file = write_config(dir.path(), "[sources.lines]\nkind = \"netcat\"\nlimit = 5\n[sinks.one]\nkind = \"nul\"\n");
+    let file = write_config(
+        dir.path(),
+        "[sources.lines]\nkind = \"netcat\"\nlimit = 5\n[sinks.one]\nkind = \"nul\"\n",
+    );
     let output = run(&["--config", file.to_str().unwrap(), "--check-config"]);
     assert_exit(&output, exit::CONFIG);
     let name = file.display();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.starts_with(&format!("{name}:7: sources.lines.limit: unknown key; ")), "{text}");
-    let second = format!("{name}:9: sinks.one.kind: \"nul\" is none of \"s3\", \"logger\", \"null\"; did you mean \"null\"?\n");
+    let second = format!(
+        "{name}:9: sinks.one.kind: \"nul\" is none of \"s3\", \"logger\", \"null\"; did you mean \"null\"?\n"
+    );
     assert!(text.ends_with(&second), "{text}");
 }
 
@@ -286,6 +291,17 @@ async fn a_stop_ships_what_is_in_the_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_cannot_ship_leaves_the_events_and_says_so() {
+    let dir = tempdir().unwrap();
+    let (_cloud, env) = store(dir.path()).await;
+    let mut command = flags_alone(dir.path(), "http://127.0.0.1:9", "events");
+    let running = Running::start_with(dir.path(), command.args(["--shutdown-timeout", "200ms"]).envs(env));
+    send_lines(running.address("/sources/netcat"), "line", 100).await;
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.exit_code(), Some(i32::from(exit::TEMPFAIL)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     let dir = tempdir().unwrap();
     let (cloud, env) = store(dir.path()).await;
@@ -308,7 +324,8 @@ async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     let running = Running::start_with(dir.path(), command.envs(env));
     let (status, text) = request(running.address("/admin"), "POST", "/v1/flush?timeout=50s", "").await;
     assert_eq!(status, 200, "{text}");
-    let texts: Vec<_> = objects(dir.path()).iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let texts: Vec<_> =
+        objects(dir.path()).iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     assert_eq!(texts.concat().lines().count(), 100);
     cloud.shutdown().await;
 }

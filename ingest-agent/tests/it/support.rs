@@ -16,7 +16,8 @@ pub(crate) fn config(dir: &std::path::Path, rest: &str) -> Config {
         "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[sources.lines]\nkind = \"netcat\"\nlisten = \"127.0.0.1:0\"\n{rest}",
         dir.display()
     );
-    Config::parse("test.toml", &text, &ingest_agent::config::Flags::default(), &|_| None).expect("it is right")
+    Config::parse("test.toml", &text, &ingest_agent::config::Flags::default(), &|_| None)
+        .expect("it is right")
 }
 
 /// Sends `count` lines and waits until each is answered `OK`.
