@@ -18,7 +18,7 @@ use contract::exit;
 
 /// Sluicegate: events in over HTTP and netcat, whole S3 objects, notices out. All on this machine.
 #[derive(Parser)]
-#[command(name = "sluicegate", version, args_conflicts_with_subcommands = true)]
+#[command(name = "sluicegate", version, args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     options: Options,

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::stage::{Context, Outcome, Stage};
 use crate::tools::{self, Server};
-use crate::workspace::{cargo, root};
+use crate::workspace::{cargo, root, target};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
@@ -84,7 +84,8 @@ fn browser(context: &Context) -> Outcome {
         return Outcome::NotRun(why);
     }
     let mut script = Command::new("python3");
-    script.current_dir(root()).arg("downstream-server/tests/browser/page.py");
+    let server = target().join("release/downstream-server");
+    script.current_dir(root()).arg("downstream-server/tests/browser/page.py").arg("--server").arg(server);
     Outcome::of([script])
 }
 
