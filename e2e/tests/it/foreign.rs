@@ -51,8 +51,12 @@ async fn foreign_s3_holds_each_event_once_after_a_flush() {
     // The example as it stands, only on free ports.
     let config = folder.path().join("agent.toml");
     let example = include_str!("../../../examples/s3-compatible-store.toml");
-    let free = |kind: &str| (format!("kind = \"{kind}\"\n"), format!("kind = \"{kind}\"\nlisten = \"127.0.0.1:0\"\n"));
-    let text = [free("http"), free("netcat")].iter().fold(example.to_owned(), |text, (from, to)| text.replace(from, to));
+    let free = |kind: &str| {
+        (format!("kind = \"{kind}\"\n"), format!("kind = \"{kind}\"\nlisten = \"127.0.0.1:0\"\n"))
+    };
+    let text = [free("http"), free("netcat")]
+        .iter()
+        .fold(example.to_owned(), |text, (from, to)| text.replace(from, to));
     std::fs::write(&config, text).expect("the configuration can be written");
     let mut agent = Command::new(program("ingest-agent"))
         .arg("--config")
