@@ -20,7 +20,7 @@ pub struct Pipeline {
     dir: PathBuf,
     child: Child,
     ready: Value,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Pipeline {
@@ -28,7 +28,7 @@ impl Pipeline {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut pipeline = Self::start_in(folder.path()).await;
-        pipeline._folder = Some(folder);
+        pipeline.folder = Some(folder);
         pipeline
     }
 
@@ -48,14 +48,14 @@ impl Pipeline {
             std::fs::read(&ready_file).ok().and_then(|text| serde_json::from_slice(&text).ok())
         })
         .await;
-        Self { dir: dir.to_owned(), child, ready, _folder: None }
+        Self { dir: dir.to_owned(), child, ready, folder: None }
     }
 
     /// Starts again on the same folder, after the process ended.
     pub async fn start_again(&mut self) {
-        let folder = self._folder.take();
+        let folder = self.folder.take();
         let again = Self::start_in(&self.dir).await;
-        *self = Self { _folder: folder, ..again };
+        *self = Self { folder, ..again };
     }
 
     /// The address that the ready file gives under `name`.

@@ -26,8 +26,8 @@ const SHORT_LIVES: u32 = 8;
 pub(crate) struct Child {
     part: Part,
     process: Process,
-    /// Never written again; open as long as the parent lives.
-    _lifeline: ChildStdin,
+    /// Never written again, only open as long as the parent lives.
+    lifeline: ChildStdin,
     started: Instant,
     short_lives: u32,
 }
@@ -36,7 +36,7 @@ impl Child {
     /// Starts a part and waits until it says that it answers.
     pub(crate) async fn start(part: Part, settings: &Settings) -> anyhow::Result<Self> {
         let (process, lifeline) = spawn(part, settings).await?;
-        let mut child = Self { part, process, _lifeline: lifeline, started: Instant::now(), short_lives: 0 };
+        let mut child = Self { part, process, lifeline, started: Instant::now(), short_lives: 0 };
         child.answers(settings).await?;
         Ok(child)
     }
@@ -64,7 +64,7 @@ impl Child {
         eprintln!("sluicegate: {} ended ({status}), starting it again", self.part.name());
         let pause = Duration::from_millis(50) * 2_u32.saturating_pow(self.short_lives);
         tokio::time::sleep(pause.min(SLOWEST_RESTART)).await;
-        (self.process, self._lifeline) = spawn(self.part, settings).await?;
+        (self.process, self.lifeline) = spawn(self.part, settings).await?;
         self.started = Instant::now();
         Ok(())
     }

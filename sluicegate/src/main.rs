@@ -72,7 +72,7 @@ pub(crate) enum Part {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.part {
-        None => pipeline::run(cli.options),
+        None => pipeline::run(&cli.options),
         Some(part) => parts::run(part),
     };
     match result {

@@ -20,10 +20,10 @@ const ORDER: [Part; 4] = [Part::Cloud, Part::Server, Part::Notifier, Part::Agent
 const STOP_WITHIN: Duration = Duration::from_secs(40);
 
 /// Runs the pipeline until it is told to stop.
-pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (settings, _lock) = Settings::settle(&options)?;
+        let (settings, _lock) = Settings::settle(options)?;
         let mut stop = StopSignal::listen()?;
         let mut children = Vec::new();
         for part in ORDER {

@@ -11,7 +11,8 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "clippy", proves: "the one lint table holds, warnings refused", run: clippy },
     Stage { name: "unit", proves: "every crate keeps its promises; documents name what exists", run: unit },
     Stage { name: "build", proves: "the programs build as users build them", run: build },
-    Stage { name: "e2e", proves: "the real programs as processes: README, kill -9, memory", run: e2e },
+    Stage { name: "e2e", proves: "the real programs as processes: kill -9, memory, examples", run: e2e },
+    Stage { name: "readme", proves: "the lines that README says to paste work as they stand", run: readme },
     Stage {
         name: "foreign-s3",
         proves: "the agent and its store against S3 servers that are not ours",

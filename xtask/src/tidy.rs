@@ -77,7 +77,7 @@ fn every_test_that_semantics_names_exists() {
     let named: Vec<String> = text
         .lines()
         .filter(|line| line.trim_start().starts_with("Proved by"))
-        .flat_map(|line| code_spans(line))
+        .flat_map(code_spans)
         .collect();
     assert!(named.len() > 20, "SEMANTICS.md names only {} tests", named.len());
     let absent: Vec<&String> = named.iter().filter(|name| !tests.contains(*name)).collect();

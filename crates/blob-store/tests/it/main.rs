@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on is a failed test")]
 
 mod conformance;
+#[cfg(feature = "foreign-s3")]
+mod foreign;
 mod wire;
