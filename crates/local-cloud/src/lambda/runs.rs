@@ -115,10 +115,11 @@ impl Lambda {
             tokio::pin!(queued);
             // From here on no wake-up is missed, so that looking first and waiting then is right.
             queued.as_mut().enable();
-            if let Some(invocation) = self.take(connection).await? {
+            // One moment for both looks: what becomes due between two moments would be seen by neither.
+            let now = now_ms();
+            if let Some(invocation) = self.take(connection, now).await? {
                 return Ok(Some(invocation));
             }
-            let now = now_ms();
             let next_due = self.store.read(move |rows| store::next_due_ms(rows, now)).await?;
             let due = async {
                 match next_due {
@@ -208,14 +209,18 @@ impl Lambda {
         Ok(moved)
     }
 
-    /// Chooses the next invocation and notes that this connection holds it. Does not wait for one.
-    async fn take(self: &Arc<Self>, connection: &Arc<Connection>) -> Result<Option<Invocation>, StoreError> {
+    /// Chooses the next invocation that is due at `now` and notes that this connection holds it. Does not wait
+    /// for one.
+    async fn take(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        now: u64,
+    ) -> Result<Option<Invocation>, StoreError> {
         let mut running = self.running.lock().await;
         let (request_id, payload, id, source) = if let Some(direct) = self.next_direct() {
             (direct.request_id, direct.payload, None, Source::Direct(direct.reply))
         } else {
             let ids: HashSet<i64> = running.values().filter_map(|running| running.id).collect();
-            let now = now_ms();
             let Some(queued) = self.store.read(move |rows| store::due(rows, now, &ids)).await? else {
                 return Ok(None);
             };
