@@ -37,6 +37,7 @@ pub const FILE: &str = "inbox.sqlite";
 /// The one handle to the inbox; share it in an [`Arc`].
 #[derive(Debug)]
 pub struct Inbox {
+    dir: PathBuf,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     published: Arc<Published>,
     reader: Arc<Mutex<Connection>>,
@@ -191,6 +192,7 @@ impl Inbox {
         // The file's own name must survive a power cut as well.
         std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
         jobs::interrupted(&connection)?;
+        let dir = dir.canonicalize().map_err(io)?;
         let reader = Connection::open(&path)?;
         reader.pragma_update(None, "query_only", true)?;
         let published = Arc::new(Published::new(rows::totals(&reader)?, metrics));
@@ -200,6 +202,7 @@ impl Inbox {
             move || writer::run(connection, queue, &published)
         });
         Ok(Self {
+            dir,
             queue: Mutex::new(Some(sender)),
             published,
             reader: Arc::new(Mutex::new(reader)),
@@ -257,10 +260,21 @@ impl Inbox {
         self.write(move |at, changes| jobs::release(at, changes, id)).await
     }
 
-    /// The committed length of a handler's output, 0 for a new one.
-    pub async fn output_length(&self, name: &str) -> Result<u64, InboxError> {
+    /// The inbox's folder, absolute and without links.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The committed length of a handler's output; `None` for one that was never added.
+    pub async fn output_length(&self, name: &str) -> Result<Option<u64>, InboxError> {
         let name = name.to_owned();
         self.write(move |at, _| jobs::output_length(at, &name)).await
+    }
+
+    /// Adds a handler's output, with nothing in it.
+    pub async fn add_output(&self, name: &str) -> Result<(), InboxError> {
+        let name = name.to_owned();
+        self.write(move |at, _| jobs::add_output(at, &name)).await
     }
 
     /// A page of the listing, newest first.

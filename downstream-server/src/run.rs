@@ -75,7 +75,8 @@ impl RunError {
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
             Self::Store { .. } => exit::CONFIG,
-            Self::Inbox(OpenError::Newer { .. }) | Self::Output(OutputError::Shorter { .. }) => exit::DATA,
+            Self::Inbox(OpenError::Newer { .. })
+            | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
             Self::Inbox(_)
             | Self::Output(_)
             | Self::ReadyFile { .. }

@@ -54,6 +54,17 @@ pub enum OutputError {
         /// Bytes that the inbox says are in it.
         committed: u64,
     },
+    /// Somebody else's lines, or ours from before the file was moved; they are not cut off.
+    #[error(
+        "{} holds {found} bytes, and the inbox does not know the file: move it away, or name another",
+        path.display()
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in it.
+        found: u64,
+    },
     /// The inbox did not tell the committed length.
     #[error("reading the committed length: {0}")]
     Inbox(#[from] InboxError),
@@ -72,14 +83,20 @@ impl Ndjson {
     pub async fn open(path: &Path, inbox: &Inbox) -> Result<Self, OutputError> {
         let io = |source| OutputError::Io { path: path.to_owned(), source };
         let file = File::options().create(true).append(true).open(path).map_err(io)?;
-        // The absolute path is the name: started from another folder it is the same output.
         let path = path.canonicalize().map_err(io)?;
         if let Some(folder) = path.parent() {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         }
-        let name = format!("ndjson {}", path.display());
-        let committed = inbox.output_length(&name).await?;
+        let name = output_name(&path, inbox.dir());
         let found = file.metadata().map_err(io)?.len();
+        let committed = match inbox.output_length(&name).await? {
+            Some(committed) => committed,
+            None if found == 0 => {
+                inbox.add_output(&name).await?;
+                0
+            }
+            None => return Err(OutputError::NotOurs { path, found }),
+        };
         if found < committed {
             return Err(OutputError::Shorter { path, found, committed });
         }
@@ -89,6 +106,12 @@ impl Ndjson {
         }
         Ok(Self { output: Arc::new(Mutex::new(Output { name, file, committed })) })
     }
+}
+
+/// A file in the inbox's folder is named from there, so that both may be moved as one. Any
+/// other is named by its absolute path: started from another folder it is the same output.
+fn output_name(path: &Path, inbox_dir: &Path) -> String {
+    format!("ndjson {}", path.strip_prefix(inbox_dir).unwrap_or(path).display())
 }
 
 #[async_trait]

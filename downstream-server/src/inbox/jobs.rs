@@ -194,9 +194,14 @@ pub(super) fn release(at: &Connection, changes: &mut Changes, id: i64) -> Result
     Ok(())
 }
 
-pub(super) fn output_length(at: &Connection, name: &str) -> Result<u64> {
-    at.execute("INSERT INTO outputs (name, length) VALUES (?1, 0) ON CONFLICT DO NOTHING", [name])?;
-    Ok(at.query_row("SELECT length FROM outputs WHERE name = ?1", [name], |row| row.get(0))?)
+pub(super) fn output_length(at: &Connection, name: &str) -> Result<Option<u64>> {
+    let length = at.query_row("SELECT length FROM outputs WHERE name = ?1", [name], |row| row.get(0));
+    Ok(length.optional()?)
+}
+
+pub(super) fn add_output(at: &Connection, name: &str) -> Result<()> {
+    at.execute("INSERT INTO outputs (name, length) VALUES (?1, 0)", [name])?;
+    Ok(())
 }
 
 /// Enters a done object and the handler's effect as one.

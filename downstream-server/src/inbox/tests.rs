@@ -192,7 +192,7 @@ async fn a_failing_effect_undoes_its_object_and_leaves_the_others_of_the_group()
     assert!(matches!(failed, Err(InboxError::Storage(_))));
     assert_eq!(taken, Taken::New);
     assert_eq!(inbox.totals(), Totals { fetching: 1, owed: 2, ..Totals::default() });
-    assert_eq!(inbox.output_length("half").await.unwrap(), 0);
+    assert_eq!(inbox.output_length("half").await.unwrap(), None);
 }
 
 #[tokio::test]

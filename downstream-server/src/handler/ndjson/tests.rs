@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::fetch::FetchError;
-use crate::inbox::{Claim, FILE, Finished, Place, Report};
+use crate::inbox::{Claim, Finished, Place, Report};
 use crate::testing::{config, inbox};
 
 /// A server's folder, its handler's file, and the store; without workers, so that a test can
@@ -35,8 +35,8 @@ impl Bench {
         Self::over(dir, store).await.unwrap()
     }
 
-    /// What a power cut at this moment would leave: the files as they are on the disk. The
-    /// output's name in the inbox is its path, so the copy gets a path of its own.
+    /// What a power cut at this moment would leave: the files as they are on the disk, in
+    /// another folder.
     async fn crash(&self) -> Self {
         let copy = TempDir::new().unwrap();
         for entry in fs::read_dir(self.dir.path()).unwrap() {
@@ -46,14 +46,6 @@ impl Bench {
                 fs::copy(self.dir.path().join(&name), copy.path().join(&name)).unwrap();
             }
         }
-        let path = |dir: &TempDir| {
-            format!("ndjson {}", dir.path().canonicalize().unwrap().join("out.ndjson").display())
-        };
-        let inbox = Connection::open(copy.path().join(FILE)).unwrap();
-        inbox
-            .execute("UPDATE outputs SET name = ?2 WHERE name = ?1", [path(&self.dir), path(&copy)])
-            .unwrap();
-        drop(inbox);
         Self::over(copy, self.store.clone()).await.unwrap()
     }
 
@@ -208,4 +200,41 @@ async fn a_file_that_lost_committed_lines_stops_the_start() {
     fs::write(dir.path().join("out.ndjson"), "a").unwrap();
     let error = Bench::over(dir, store).await.err().expect("the start was stopped").to_string();
     assert!(error.contains("holds 1 bytes, and 3 are committed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_was_moved_with_its_file_goes_on() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "a1\n").await;
+    bench.drain().await;
+    bench.arrive("b", "b1\n").await;
+    let Bench { dir, inbox, handler, store } = bench;
+    drop((inbox, handler));
+    let elsewhere = TempDir::new().unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        fs::rename(entry.path(), elsewhere.path().join(entry.file_name())).unwrap();
+    }
+    let moved = Bench::over(elsewhere, store).await.unwrap();
+    assert_eq!(moved.written(), "a1\n");
+    moved.drain().await;
+    assert_eq!(moved.written(), "a1\nb1\n");
+}
+
+#[tokio::test]
+async fn a_file_that_the_inbox_does_not_know_is_refused_and_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let inbox = inbox(&dir);
+    let path = elsewhere.path().join("out.ndjson");
+    fs::write(&path, "theirs\n").unwrap();
+    // The second start must not take the first one's question for an answer.
+    for _ in 0..2 {
+        let error = Ndjson::open(&path, &inbox).await.unwrap_err();
+        assert!(matches!(error, OutputError::NotOurs { found: 7, .. }), "{error}");
+        assert_eq!(crate::RunError::from(error).exit_code(), contract::exit::DATA);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs\n");
+    }
+    fs::remove_file(&path).unwrap();
+    Ndjson::open(&path, &inbox).await.unwrap();
 }
