@@ -272,6 +272,7 @@ impl Sink {
             self.uploading.remove(&number);
             let pending = self.shared.ledger().state().pending.get(&number).cloned();
             let pending = pending.ok_or(Malformed("a cut that ended twice"))?;
+            let stored = matches!(shipped, Shipped::Stored { .. });
             match shipped {
                 Shipped::Stored { attempt } => {
                     let bytes = pending.attempts.get(attempt as usize).map_or(0, |attempt| attempt.length);
@@ -288,7 +289,7 @@ impl Sink {
                     records.push(Record::Dead(number, attempt, reason));
                 }
             }
-            freed.push(pending);
+            freed.push((pending, stored));
             next = self.uploads.try_join_next();
         }
         if records.is_empty() {
@@ -297,13 +298,15 @@ impl Sink {
         self.shared.points.reach("before_done")?;
         self.shared.commit(records)?;
         self.shared.points.reach("after_done")?;
-        for pending in freed {
+        for (pending, stored) in freed {
             for attempt in &pending.attempts {
-                match &attempt.bytes {
-                    BytesAt::Channel => {}
-                    BytesAt::Staged(extents) => self.shared.packer().staging.free(extents),
-                    BytesAt::Kept => self.shared.forget_kept(&pending.cut),
+                if let BytesAt::Staged(extents) = &attempt.bytes {
+                    self.shared.packer().staging.free(extents);
                 }
+            }
+            // A cut that was replayed and refused again has its only bytes there.
+            if stored && pending.attempts.iter().any(|attempt| attempt.bytes == BytesAt::Kept) {
+                self.shared.forget_kept(&pending.cut);
             }
         }
         self.release()

@@ -102,3 +102,34 @@ async fn a_cut_that_the_store_never_takes_is_kept_until_it_is_replayed_or_droppe
         open.close();
     }
 }
+
+#[tokio::test]
+async fn a_replayed_cut_that_is_refused_again_keeps_its_bytes_until_it_is_stored() {
+    for streamed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store();
+        let mut config = config(if streamed { "" } else { "%{p}" });
+        config.control_prefix = None;
+        let open = Open::at(dir.path()).await;
+        open.append((0..10).map(|index| ("x", format!("event {index}")))).await;
+        open.close();
+        let never = Some(Fault::Before(ErrorKind::NeverValid));
+        store.set_plan(FaultPlan::default().script(Operation::Put, [never, never, None]));
+        for (shipped, dead_lettered) in [(0, 10), (0, 10), (10, 0)] {
+            let open = Open::at(dir.path()).await;
+            let running = open.start(config.clone(), &store, FailPoints::default());
+            running.flush().await;
+            let totals = running.metrics.totals();
+            assert_eq!((totals.shipped, totals.dead_lettered), (shipped, dead_lettered), "I9");
+            running.stop().await.unwrap();
+            open.close();
+            let mut dead = DeadCuts::open(dir.path(), &sink_name()).unwrap();
+            for cut in dead.list() {
+                assert_eq!(std::fs::metadata(&cut.file).unwrap().len(), cut.bytes, "I6");
+                dead.replay(cut.number).unwrap();
+            }
+            dead.close().unwrap();
+        }
+        assert_eq!(audit(&objects(&store).await).len(), 10);
+    }
+}
