@@ -76,6 +76,9 @@ struct Output {
     name: String,
     file: File,
     committed: u64,
+    /// A commit's outcome is unknown: what follows the committed length may count as well, and
+    /// only a restart can tell. Nothing is written or cut off any more.
+    unknown: bool,
 }
 
 impl Ndjson {
@@ -104,7 +107,7 @@ impl Ndjson {
             tracing::warn!(path = %path.display(), bytes = found - committed, "cutting off lines of an object that was not done");
             file.set_len(committed).map_err(io)?;
         }
-        Ok(Self { output: Arc::new(Mutex::new(Output { name, file, committed })) })
+        Ok(Self { output: Arc::new(Mutex::new(Output { name, file, committed, unknown: false })) })
     }
 }
 
@@ -134,6 +137,9 @@ impl Handler for Ndjson {
             return Ok(Box::new(NoEffect));
         }
         let mut turn = Turn::take(&self.output).await;
+        if turn.output.unknown {
+            return Err(HandlerError::retry("the file's committed length is unknown until a restart"));
+        }
         let mut ends_in_newline = true;
         while let Some(piece) = content.next().await? {
             ends_in_newline = piece.last() == Some(&b'\n');
@@ -148,16 +154,16 @@ impl Handler for Ndjson {
 }
 
 /// One object's turn at the file, from its first byte to the commit. Dropped without a
-/// commit, it cuts the file back.
+/// commit, it cuts the file back, unless nobody knows how far.
 struct Turn {
     output: OwnedMutexGuard<Output>,
+    /// Bytes after the committed ones.
     written: u64,
-    cut_back: bool,
 }
 
 impl Turn {
     async fn take(output: &Arc<Mutex<Output>>) -> Self {
-        Self { output: output.clone().lock_owned().await, written: 0, cut_back: true }
+        Self { output: output.clone().lock_owned().await, written: 0 }
     }
 
     async fn append(self, piece: Bytes) -> io::Result<Self> {
@@ -207,19 +213,19 @@ impl Effect for Turn {
         match outcome {
             Outcome::Committed => {
                 self.output.committed += self.written;
-                self.cut_back = false;
+                self.written = 0;
             }
             Outcome::Undone => {}
             // The restart compares the file with what the inbox turns out to hold.
-            Outcome::Unknown => self.cut_back = false,
+            Outcome::Unknown => self.output.unknown = true,
         }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.cut_back
-            && self.written > 0
+        if self.written > 0
+            && !self.output.unknown
             && let Err(error) = self.output.file.set_len(self.output.committed)
         {
             // The next turn finds a length that it does not expect, and tries to cut again.

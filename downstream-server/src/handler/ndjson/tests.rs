@@ -238,3 +238,23 @@ async fn a_file_that_the_inbox_does_not_know_is_refused_and_left_as_it_is() {
     fs::remove_file(&path).unwrap();
     Ndjson::open(&path, &inbox).await.unwrap();
 }
+
+#[tokio::test]
+async fn after_a_commit_of_unknown_outcome_no_turn_touches_the_file_before_a_restart() {
+    let bench = Bench::new().await;
+    bench.arrive("a", "a1\n").await;
+    bench.arrive("b", "b1\n").await;
+    let (first, second) = (bench.claim().await.unwrap(), bench.claim().await.unwrap());
+    let mut content = bench.open(&first).await;
+    let effect = bench.handle(&first, &mut content).await.unwrap();
+    let mut content = bench.open(&second).await;
+    // The second object waits for its turn while the first one's outcome becomes unknown.
+    let (refused, ()) =
+        tokio::join!(bench.handle(&second, &mut content), async { effect.settle(Outcome::Unknown) });
+    assert!(matches!(refused, Err(HandlerError::Retry(_))));
+    drop(refused);
+    assert_eq!(bench.written(), "a1\n");
+    let bench = bench.reopen().await;
+    bench.drain().await;
+    assert_eq!(bench.written(), "a1\nb1\n", "the restart found out that nothing was committed");
+}
