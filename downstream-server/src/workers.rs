@@ -85,7 +85,7 @@ impl Workers {
             };
             self.metrics.attempt_seconds.observe(started.elapsed().as_secs_f64());
             if let Err(error) = ended {
-                self.failed(&claim, &error).await;
+                self.failed(&claim, &error, &stop).await;
             }
         }
         .instrument(span)
@@ -150,7 +150,7 @@ impl Workers {
         Ok(())
     }
 
-    async fn failed(&self, claim: &Claim, error: &AttemptError) {
+    async fn failed(&self, claim: &Claim, error: &AttemptError, stop: &CancellationToken) {
         let (next, outcome) = self.next(claim, error);
         let text = with_causes(error);
         match next {
@@ -168,8 +168,23 @@ impl Workers {
             }
         }
         self.metrics.attempts.get_or_create(&[("outcome", outcome)]).inc();
-        if let Err(error) = self.inbox.fail(claim, text, next, now_ms()).await {
-            tracing::error!(%error, "entering the failed attempt; the next start will count it");
+        self.enter_failed(claim, &text, next, stop).await;
+    }
+
+    /// Asks the inbox until it takes the failure: an object left as being fetched would not be
+    /// tried again before a restart.
+    async fn enter_failed(&self, claim: &Claim, text: &str, next: Next, stop: &CancellationToken) {
+        while let Err(error) = self.inbox.fail(claim, text.to_owned(), next, now_ms()).await {
+            let over = matches!(error, InboxError::Closed | InboxError::Poisoned(_));
+            if over || stop.is_cancelled() {
+                tracing::error!(%error, "entering the failed attempt; the next start will count it");
+                return;
+            }
+            tracing::error!(%error, "entering the failed attempt; it is entered later");
+            tokio::select! {
+                () = tokio::time::sleep(INBOX_PAUSE) => {}
+                () = stop.cancelled() => {}
+            }
         }
     }
 
@@ -240,3 +255,6 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
