@@ -194,6 +194,28 @@ async fn what_is_open_at_shutdown_is_shipped() {
     open.close();
 }
 
+#[tokio::test]
+async fn after_a_restart_a_flush_closes_what_is_open_below_cuts_that_are_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::at(dir.path()).await;
+    let mut config = config("%{p}");
+    config.roll = RollConfig { events: Some(50), ..NEVER };
+    open.append((0..40).map(|index| ("open", format!("open {index}")))).await;
+    open.append((0..50).map(|index| ("sealed", format!("sealed {index}")))).await;
+    let running = open.start(config.clone(), &store, FailPoints::default());
+    until(|| running.metrics.objects.get() == 1).await;
+    running.crash().await;
+    open.close();
+
+    let open = Open::at(dir.path()).await;
+    let running = open.start(config, &store, FailPoints::default());
+    assert_eq!(running.flush().await.keys.len(), 1);
+    running.stop().await.unwrap();
+    assert_eq!(audit(&objects(&store).await).len(), 90);
+    open.close();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_in_its_time_when_the_store_does_not_answer_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();

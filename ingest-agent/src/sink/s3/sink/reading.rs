@@ -29,6 +29,8 @@ impl Sink {
         let mut bytes = 0;
         while bytes < TURN_BYTES {
             let (from, now) = (self.next_wanted(), Instant::now());
+            // Held positions count as read: nothing may come after them, and flushes wait for this position.
+            self.position = from;
             let mut reader = shared.reader();
             match reader.read(from)? {
                 None => return Ok(Turn::CaughtUp),
