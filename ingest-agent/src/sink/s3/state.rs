@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use contract::CutKind;
 
-use super::cut::{Attempt, Cut, Sums};
+use super::cut::{Attempt, BytesAt, Cut, Sums};
 use super::positions::PositionSet;
 use super::runs::Runs;
 use super::wire::{Malformed, Take, put_bytes, put_number, put_numbers};
@@ -116,7 +116,7 @@ impl State {
     /// About how many bytes of memory it takes, and of a snapshot.
     pub(crate) fn heap_bytes(&self) -> u64 {
         let extents = |attempt: &Attempt| match &attempt.bytes {
-            super::cut::BytesAt::Staged(extents) => 24 * extents.len() as u64,
+            BytesAt::Staged(extents) => 24 * extents.len() as u64,
             _ => 0,
         };
         let pending = |pending: &Pending| {
@@ -143,6 +143,12 @@ impl State {
                 let mut dead = self.take(number, false)?;
                 self.lose(&dead, attempt.lost.count());
                 self.settle(&dead, CutKind::Dead, attempt.lost.count());
+                // Their place in the staging log is given up. Length and checksum still tell their objects.
+                for old in &mut dead.attempts {
+                    if let BytesAt::Staged(extents) = &mut old.bytes {
+                        extents.clear();
+                    }
+                }
                 dead.attempts.push(attempt);
                 dead.dead = Some(reason);
                 self.pending.insert(number, dead);
@@ -304,8 +310,10 @@ impl Record {
     /// Reads one record.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut take = Take::new(bytes);
-        if take.byte()? != VERSION {
-            return Err(Malformed("a record of a newer version of this program"));
+        match take.byte()? {
+            0 => return Err(Malformed("a record of unknown version 0")),
+            VERSION => {}
+            _ => return Err(Malformed("a record of a newer version of this program")),
         }
         let record = match take.byte()? {
             0 => Self::Snapshot(Box::new(State::decode(&mut take)?)),

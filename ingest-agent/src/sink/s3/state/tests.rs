@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::cut::tests::{any_attempt, any_cut, any_runs};
-use super::super::cut::{BytesAt, Reason};
+use super::super::cut::{BytesAt, Extent, Reason};
 use super::*;
 
 fn cut(number: u64, kind: CutKind, runs: Runs, before: Sums) -> Arc<Cut> {
@@ -78,6 +78,26 @@ fn a_dead_cut_is_settled_until_it_is_replayed_and_counts_once_whatever_becomes_o
     assert_eq!((state.settled, state.released()), (Sums { events: 10, ..Sums::default() }, 10));
     replay(&mut dropped, vec![Record::Drop(1)]);
     assert_eq!((dropped.settled.dead_lettered, dropped.pending.len()), (10, 0));
+}
+
+#[test]
+fn a_dead_cut_needs_nothing_of_the_staging_log_and_still_knows_its_attempts() {
+    let mut state = State::new(0);
+    let staged = BytesAt::Staged(vec![Extent { file: 1, offset: 0, length: 10 }]);
+    let staged = Attempt { bytes: staged, ..attempt(1) };
+    let kept = Attempt { bytes: BytesAt::Kept, ..attempt(1) };
+    let sealed = cut(1, CutKind::Events, runs(&[(0, 10)]), state.sealed);
+    replay(&mut state, vec![Record::Sealed(sealed, staged), Record::Dead(1, kept.clone(), "no".into())]);
+    let unstaged = Attempt { bytes: BytesAt::Staged(vec![]), ..attempt(1) };
+    assert_eq!(state.pending[&1].attempts, [unstaged, kept]);
+}
+
+#[test]
+fn a_record_of_another_version_is_called_newer_only_if_it_is() {
+    let decode = |version| Record::decode(&[version, 6, 1]);
+    assert_eq!(decode(VERSION), Ok(Record::Replay(1)));
+    assert_eq!(decode(0), Err(Malformed("a record of unknown version 0")));
+    assert_eq!(decode(VERSION + 1), Err(Malformed("a record of a newer version of this program")));
 }
 
 #[test]
