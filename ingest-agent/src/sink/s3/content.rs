@@ -48,6 +48,17 @@ pub(crate) struct Mark {
     skip: u64,
 }
 
+/// What came of keeping an attempt's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// They are in the file.
+    Kept,
+    /// What could be read is not what the attempt says, so nothing is kept.
+    OtherBytes,
+    /// The disk is full, so nothing is kept.
+    NoRoom,
+}
+
 /// Reads a stretch of an attempt's bytes.
 struct Slices {
     source: Reading,
@@ -121,24 +132,40 @@ impl Content {
         Ok((crc, slices.mark))
     }
 
-    /// Writes the `length` bytes of the whole to a new file at `path`, whole or not at all, synced.
-    pub(crate) async fn keep(&self, path: &Path, length: u64) -> Result<(), S3SinkError> {
-        let failed = || S3SinkError::io("keeping the bytes of a dead cut");
-        let dir = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(dir).map_err(failed())?;
+    /// Writes the whole to a new file at `path` and syncs it: whole and as `attempt` says, or not at all.
+    pub(crate) async fn keep(&self, path: &Path, attempt: &Attempt) -> Result<Keeping, S3SinkError> {
         let unfinished = path.with_extension("tmp");
-        let mut file = File::create(&unfinished).map_err(failed())?;
-        let mut slices = self.slices(&Mark::default(), length)?;
-        while let Some(slice) = slices.next()? {
-            io::Write::write_all(&mut file, &slice).map_err(failed())?;
+        let kept = match self.write(&unfinished, attempt).await {
+            Ok(true) => put_in_place(&unfinished, path),
+            Ok(false) => Ok(Keeping::OtherBytes),
+            Err(error) => Err(error),
+        };
+        if !matches!(kept, Ok(Keeping::Kept)) {
+            // It may not be there; if it stays, the next try overwrites it.
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        match kept {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Keeping::NoRoom),
+            kept => kept.map_err(S3SinkError::io("keeping the bytes of a dead cut")),
+        }
+    }
+
+    /// Writes the whole to a new file, synced; false if it cannot be read or is not what `attempt` says.
+    async fn write(&self, path: &Path, attempt: &Attempt) -> io::Result<bool> {
+        std::fs::create_dir_all(folder(path))?;
+        let mut file = File::create(path)?;
+        let Ok(mut slices) = self.slices(&Mark::default(), attempt.length) else { return Ok(false) };
+        let (mut length, mut crc32c) = (0, 0);
+        loop {
+            let Ok(slice) = slices.next() else { return Ok(false) };
+            let Some(slice) = slice else { break };
+            io::Write::write_all(&mut file, &slice)?;
+            length += slice.len() as u64;
+            crc32c = crc32c::crc32c_append(crc32c, &slice);
             tokio::task::yield_now().await;
         }
-        file.sync_all().map_err(failed())?;
-        std::fs::rename(&unfinished, path).map_err(failed())?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed())?;
-        // The folder itself may be new.
-        let above = dir.parent().unwrap_or(dir);
-        File::open(above).and_then(|above| above.sync_all()).map_err(failed())
+        file.sync_all()?;
+        Ok((length, crc32c) == (attempt.length, attempt.crc32c))
     }
 
     fn slices(&self, mark: &Mark, length: u64) -> Result<Slices, S3SinkError> {
@@ -218,4 +245,18 @@ impl Slices {
         self.ahead = slice.into();
         Ok(())
     }
+}
+
+/// Gives a file that is whole its name, durably.
+fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<Keeping> {
+    let dir = folder(path);
+    std::fs::rename(unfinished, path)?;
+    File::open(dir)?.sync_all()?;
+    // The folder itself may be new.
+    File::open(folder(dir))?.sync_all()?;
+    Ok(Keeping::Kept)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }

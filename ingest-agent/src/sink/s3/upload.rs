@@ -12,7 +12,7 @@ use contract::ObjectMetadata;
 
 use super::answers::{self, Answer, Asked, Step, Then};
 use super::backoff::Backoff;
-use super::content::{Content, Mark};
+use super::content::{Content, Keeping, Mark};
 use super::cut::{Attempt, BytesAt, Cut};
 use super::error::S3SinkError;
 use super::remake;
@@ -184,7 +184,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Keeps the bytes of a cut that the store will never take; `None` if there is no room for them.
+    /// Keeps the bytes of a cut that the store will never take; `None` if there is no room for them, or if they
+    /// had to be made again. The channel lets go of them afterwards, so only bytes that were checked count.
     async fn set_aside(&mut self) -> Result<Option<Shipped>, S3SinkError> {
         let newest = self.newest();
         let dead: u64 = self.shared.ledger().state().dead().map(|dead| dead.attempts[0].length).sum();
@@ -194,7 +195,17 @@ impl Upload {
             return Ok(None);
         }
         let Some(content) = Content::open(&self.shared, &self.cut, newest) else { return Ok(None) };
-        content.keep(&path, newest.length).await?;
+        match content.keep(&path, newest).await? {
+            Keeping::Kept => {}
+            Keeping::OtherBytes => {
+                self.remake().await?;
+                return Ok(None);
+            }
+            Keeping::NoRoom => {
+                tracing::error!("the disk has no room for a dead cut; trying again until it has");
+                return Ok(None);
+            }
+        }
         let attempt = Attempt { bytes: BytesAt::Kept, ..newest.clone() };
         Ok(Some(Shipped::SetAside { attempt, reason: self.refusal.clone() }))
     }

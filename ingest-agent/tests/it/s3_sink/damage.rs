@@ -4,15 +4,20 @@ use std::path::Path;
 
 use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
 use ingest_agent::sink::s3::FailPoints;
+use ingest_agent::sink::s3::dead::DeadCuts;
 
-use super::rig::{Open, Store, audit, config, objects, store, until};
+use super::rig::{Open, Store, audit, config, objects, sink_name, store, until};
 
 /// Flips a byte of the body that holds `text`, in the oldest segment.
 fn damage(dir: &Path, text: &str) {
-    let mut segments: Vec<_> =
-        std::fs::read_dir(dir.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    segments.sort();
-    for path in segments {
+    flip(&dir.join("segments"), text);
+}
+
+/// Flips a byte of `text` in the first file of `dir` that holds it.
+fn flip(dir: &Path, text: &str) {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for path in files.into_iter().filter(|path| path.is_file()) {
         let mut bytes = std::fs::read(&path).unwrap();
         if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
             bytes[at] ^= 1;
@@ -20,7 +25,7 @@ fn damage(dir: &Path, text: &str) {
             return;
         }
     }
-    panic!("{text} is in no segment");
+    panic!("{text} is in no file");
 }
 
 async fn three_batches(open: &Open) {
@@ -75,4 +80,48 @@ async fn events_lost_after_their_cut_was_sealed_are_missing_from_a_new_attempt_a
     assert_eq!(flush_and_count(dir.path(), &store).await, (30, 20, 10), "I9");
     let objects = objects(&store).await;
     assert_eq!((objects.len(), objects[0].metadata.events, objects[0].lines.len()), (1, 20, 20));
+}
+
+#[tokio::test]
+async fn only_bytes_that_are_those_of_the_cut_are_kept_when_it_is_set_aside() {
+    for streamed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store();
+        let open = Open::at(dir.path()).await;
+        three_batches(&open).await;
+        let mut config = config(if streamed { "" } else { "%{p}" });
+        config.roll.events = Some(30);
+        config.control_prefix = None;
+        let puts = |kind| {
+            let refused = std::iter::repeat_n(Some(Fault::Before(kind)), 100_000);
+            store.set_plan(FaultPlan::default().script(Operation::Put, refused));
+        };
+        puts(ErrorKind::Server);
+        let running = open.start(config.clone(), &store, FailPoints::default());
+        until(|| running.metrics.cuts_sealed.get() == 1).await;
+        running.crash().await;
+        open.close();
+        flip(&dir.path().join(if streamed { "segments" } else { "readers/s3" }), "second 3");
+
+        puts(ErrorKind::NeverValid);
+        let open = Open::at(dir.path()).await;
+        let running = open.start(config.clone(), &store, FailPoints::default());
+        running.flush().await;
+        let totals = running.metrics.totals();
+        let left = if streamed { 20 } else { 30 };
+        assert_eq!((totals.dead_lettered, totals.damaged), (left, 30 - left), "I9");
+        running.stop().await.unwrap();
+        open.close();
+        let mut dead = DeadCuts::open(dir.path(), &sink_name()).unwrap();
+        dead.replay(1).unwrap();
+        dead.close().unwrap();
+
+        store.set_plan(FaultPlan::default());
+        let open = Open::at(dir.path()).await;
+        let running = open.start(config, &store, FailPoints::default());
+        running.flush().await;
+        running.stop().await.unwrap();
+        open.close();
+        assert_eq!(objects(&store).await[0].lines.len() as u64, left);
+    }
 }

@@ -5,7 +5,7 @@ use contract::CutKind;
 use ingest_agent::sink::s3::dead::{DeadCuts, DeadError};
 use ingest_agent::sink::s3::{FailPoints, Unresolved};
 
-use super::rig::{Open, audit, config, objects, sink_name, store};
+use super::rig::{Open, audit, config, objects, sink_name, store, until};
 
 #[tokio::test]
 async fn events_that_cannot_go_where_they_belong_are_an_object_that_says_why() {
@@ -132,4 +132,61 @@ async fn a_replayed_cut_that_is_refused_again_keeps_its_bytes_until_it_is_stored
         }
         assert_eq!(audit(&objects(&store).await).len(), 10);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_disk_without_room_for_a_dead_cut_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::at(dir.path()).await;
+    open.append((0..10).map(|index| ("x", format!("event {index}")))).await;
+    let mut config = config("");
+    config.control_prefix = None;
+    let never = Some(Fault::Before(ErrorKind::NeverValid));
+    store.set_plan(FaultPlan::default().script(Operation::Put, [never, never]));
+    let running = open.start(config, &store, FailPoints::default());
+    let kept = dir.path().join("readers/s3/dead");
+    std::fs::create_dir_all(&kept).unwrap();
+    // The first try meets a device that is always full.
+    std::os::unix::fs::symlink("/dev/full", kept.join("000000000001.tmp")).unwrap();
+    running.flush().await;
+    assert_eq!(running.metrics.totals().dead_lettered, 10, "I9");
+    assert_eq!(running.metrics.retries.get(), 1);
+    running.stop().await.unwrap();
+    open.close();
+    let names: Vec<_> = std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["000000000001.object"]);
+}
+
+#[tokio::test]
+async fn a_dead_cut_pins_no_staging_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::at(dir.path()).await;
+    open.append((0..20).map(|index| ("x", format!("event {index}")))).await;
+    let mut config = config("%{p}");
+    config.roll.events = Some(10);
+    config.control_prefix = None;
+    config.upload_concurrency = 1;
+    // Both cuts lie in one file; the first is set aside, and the second waits.
+    let faults =
+        std::iter::once(ErrorKind::NeverValid).chain(std::iter::repeat_n(ErrorKind::Server, 100_000));
+    let faults = faults.map(|kind| Some(Fault::Before(kind)));
+    store.set_plan(FaultPlan::default().script(Operation::Put, faults));
+    let running = open.start(config.clone(), &store, FailPoints::default());
+    until(|| running.metrics.cuts_dead.get() == 1).await;
+    running.crash().await;
+    open.close();
+
+    store.set_plan(FaultPlan::default());
+    let open = Open::at(dir.path()).await;
+    let running = open.start(config, &store, FailPoints::default());
+    running.flush().await;
+    until(|| running.metrics.staging_bytes.get() == 0).await;
+    assert_eq!(running.metrics.cuts_dead.get(), 1);
+    running.stop().await.unwrap();
+    let mut files = std::fs::read_dir(dir.path().join("readers/s3")).unwrap();
+    assert!(!files.any(|file| file.unwrap().file_name().to_string_lossy().starts_with("staging-")));
+    open.close();
 }
