@@ -98,7 +98,8 @@ pub enum ErrorKind {
     /// Our own data could not be read, or was shorter or longer than promised. Not stored, for
     /// the request was never whole.
     Body,
-    /// The store has no such operation or header. Not stored.
+    /// The store has no such operation or header, or it refuses a write with an answer that is not known
+    /// to be final. Not stored.
     Unsupported,
     /// Any other 3xx or 4xx, or a request that cannot be built: the same request can never
     /// succeed. Not stored.

@@ -65,7 +65,7 @@ fn kind_of_answer(operation: Operation, status: u16, code: Option<&str>) -> Erro
     if (200..300).contains(&status) {
         return ErrorKind::ErrorIn200;
     }
-    code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(operation, status))
+    code.and_then(kind_of_code).unwrap_or_else(|| kind_of_status(operation, status, code))
 }
 
 fn kind_of_code(code: &str) -> Option<ErrorKind> {
@@ -102,7 +102,7 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
     })
 }
 
-fn kind_of_status(operation: Operation, status: u16) -> ErrorKind {
+fn kind_of_status(operation: Operation, status: u16, code: Option<&str>) -> ErrorKind {
     let head = matches!(operation, Operation::Head | Operation::Check);
     match status {
         // An expired token and a wrong region are 400, and a head's answer cannot say which.
@@ -124,8 +124,39 @@ fn kind_of_status(operation: Operation, status: u16) -> ErrorKind {
         412 => ErrorKind::PreconditionFailed,
         429 => ErrorKind::Throttled,
         500.. => ErrorKind::Server,
+        // A write that is given up for good costs its bytes their place, so a proxy's or an unknown word is
+        // not enough for it.
+        _ if is_write(operation) && !code.is_some_and(is_final) => ErrorKind::Unsupported,
         _ => ErrorKind::NeverValid,
     }
+}
+
+fn is_write(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Put | Operation::CreateUpload | Operation::UploadPart | Operation::CompleteUpload
+    )
+}
+
+/// Codes that say that this very request can never be accepted: by its key, headers, sizes or form.
+fn is_final(code: &str) -> bool {
+    matches!(
+        code,
+        "EntityTooLarge"
+            | "EntityTooSmall"
+            | "InvalidArgument"
+            | "InvalidDigest"
+            | "InvalidPartOrder"
+            | "InvalidRequest"
+            | "InvalidStorageClass"
+            | "InvalidTag"
+            | "InvalidURI"
+            | "KeyTooLongError"
+            | "MalformedXML"
+            | "MetadataTooLarge"
+            | "UserKeyMustBeSpecified"
+            | "XMinioInvalidObjectName"
+    )
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
