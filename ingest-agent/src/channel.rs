@@ -25,6 +25,8 @@ struct Inner {
     channel: Arc<dyn Channel>,
     progress: Arc<watch::Sender<()>>,
     queue: Arc<Semaphore>,
+    /// The part of the queue that may be held for as long as a sender likes.
+    patient: Arc<Semaphore>,
     queue_bytes: u32,
     claim_nonce: Option<[u8; 16]>,
 }
@@ -49,6 +51,7 @@ pub struct Progress {
 #[must_use = "the room is given back when this is dropped"]
 pub struct Reservation {
     _permit: Option<OwnedSemaphorePermit>,
+    _patient: Option<OwnedSemaphorePermit>,
 }
 
 /// Opens the channel of a configuration, of which `readers` are the names of the sinks that read it.
@@ -108,7 +111,8 @@ impl ChannelHandle {
             wake.send_replace(());
         }));
         let queue = Arc::new(Semaphore::new(queue_bytes as usize));
-        Self { inner: Arc::new(Inner { name, channel, progress, queue, queue_bytes, claim_nonce }) }
+        let patient = Arc::new(Semaphore::new(queue_bytes as usize / 2));
+        Self { inner: Arc::new(Inner { name, channel, progress, queue, patient, queue_bytes, claim_nonce }) }
     }
 
     /// The name that the configuration gives it.
@@ -133,14 +137,22 @@ impl ChannelHandle {
     pub async fn reserve(&self, bytes: usize) -> Reservation {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.inner.queue_bytes);
         let permit = Arc::clone(&self.inner.queue).acquire_many_owned(bytes).await.ok();
-        Reservation { _permit: permit }
+        Reservation { _permit: permit, _patient: None }
     }
 
     /// As [`reserve`](Self::reserve), but refuses at once where that would wait.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.inner.queue_bytes);
         let permit = Arc::clone(&self.inner.queue).try_acquire_many_owned(bytes).ok()?;
-        Some(Reservation { _permit: Some(permit) })
+        Some(Reservation { _permit: Some(permit), _patient: None })
+    }
+
+    /// As [`try_reserve`](Self::try_reserve), for what stays until a sender goes on, which may be never: all of it
+    /// together gets half the room, so that the other half always comes free again.
+    pub fn try_reserve_patient(&self, bytes: usize) -> Option<Reservation> {
+        let many = u32::try_from(bytes).ok()?;
+        let patient = Arc::clone(&self.inner.patient).try_acquire_many_owned(many).ok()?;
+        Some(Reservation { _patient: Some(patient), ..self.try_reserve(bytes)? })
     }
 
     /// An empty batch from the channel's pool, to encode events into.

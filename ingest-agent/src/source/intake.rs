@@ -64,12 +64,26 @@ impl Intake {
     ///
     /// What has room already must not wait for more: several that did would wait for each other.
     pub fn grow(&self, room: &mut Room, bytes: usize) -> bool {
+        self.grow_by(ChannelHandle::try_reserve, room, bytes)
+    }
+
+    /// As [`grow`](Self::grow), for what waits for a sender without a limit of time.
+    pub fn grow_patient(&self, room: &mut Room, bytes: usize) -> bool {
+        self.grow_by(ChannelHandle::try_reserve_patient, room, bytes)
+    }
+
+    fn grow_by(
+        &self,
+        try_reserve: impl Fn(&ChannelHandle, usize) -> Option<Reservation>,
+        room: &mut Room,
+        bytes: usize,
+    ) -> bool {
         let Some(more) = bytes.checked_sub(room.bytes).filter(|more| *more > 0) else {
             return true;
         };
         // In steps, so that a stream of small chunks does not become a list of small reservations.
         let more = more.max(Room::STEP_BYTES);
-        let held: Option<Vec<_>> = self.channels.iter().map(|channel| channel.try_reserve(more)).collect();
+        let held: Option<Vec<_>> = self.channels.iter().map(|channel| try_reserve(channel, more)).collect();
         let Some(held) = held else { return false };
         room.held.extend(held);
         room.bytes += more;
@@ -110,7 +124,13 @@ impl Intake {
 }
 
 impl Room {
-    const STEP_BYTES: usize = 64 << 10;
+    const STEP_BYTES: usize = 16 << 10;
+
+    /// Holds what `other` holds too.
+    pub fn join(&mut self, other: Self) {
+        self.held.extend(other.held);
+        self.bytes += other.bytes;
+    }
 }
 
 impl Unsynced {

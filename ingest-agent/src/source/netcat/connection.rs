@@ -37,7 +37,7 @@ pub(super) struct Connection {
     stream: TcpStream,
     shared: Arc<Shared>,
     lines: Lines,
-    /// Room for a line that spans many reads.
+    /// Room for a line that spans many reads. Whoever has it never waits for more.
     long_line: Option<Room>,
     /// Batches in the order of their lines.
     batches: VecDeque<Batch>,
@@ -144,7 +144,7 @@ impl Connection {
                 && !self.answers.is_full();
             let owes = !self.answers.is_empty();
             let heard = self.last_heard;
-            let Self { stream, shared, batches, answers, .. } = &mut *self;
+            let Self { stream, shared, lines, long_line, batches, answers, .. } = &mut *self;
             tokio::select! {
                 // Answers first: they are what the sender waits for, and they free memory.
                 biased;
@@ -155,11 +155,12 @@ impl Connection {
                     writable?;
                     self.write()?;
                 }
-                () = shared.shutdown.cancelled(), if reading => self.state = State::Stopped,
-                room = room_to_read(stream, &shared.intake), if reads => self.read(room?)?,
-                () = silence(heard, shared.config.idle_timeout), if reads && !owes => {
-                    self.state = State::Stopped;
-                }
+                () = shared.shutdown.cancelled(), if reading => self.end(State::Stopped),
+                room = room_to_read(stream, &shared.intake, lines.partial(), long_line), if reads => match room? {
+                    Some((bytes, room)) => self.read(bytes, room)?,
+                    None => self.refuse_for_room(),
+                },
+                () = silence(heard, shared.config.idle_timeout), if reads && !owes => self.end(State::Stopped),
             }
         }
         Ok(())
@@ -181,7 +182,7 @@ impl Connection {
     }
 
     /// Reads once, as much as there is room for, and appends the lines that are complete.
-    fn read(&mut self, (bytes, room): (usize, Room)) -> io::Result<()> {
+    fn read(&mut self, bytes: usize, room: Room) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let mut drafts = Drafts::new(&shared);
         let read: io::Result<_> = shared.with_buffer(|buffer| {
@@ -203,7 +204,7 @@ impl Connection {
                 drafts.push_body(last);
             }
             self.append(drafts.into_all(), room);
-            self.state = State::Ended;
+            self.end(State::Ended);
             return Ok(());
         };
         self.append(drafts.into_all(), room);
@@ -212,8 +213,7 @@ impl Connection {
             shared.metrics.refused_too_large.inc();
             self.refuse(format!("Event exceeds the maximum length ({limit} chars, including newline)"));
         } else if !self.hold_partial() {
-            shared.metrics.refused_full.inc();
-            self.refuse("no memory for so long a line now, try again later");
+            self.refuse_for_room();
         }
         Ok(())
     }
@@ -238,11 +238,17 @@ impl Connection {
             return true;
         }
         let room = self.long_line.get_or_insert_default();
-        self.shared.intake.grow(room, self.lines.partial().len())
+        self.shared.intake.grow_patient(room, self.lines.partial().len())
     }
 
     /// Appends the drafts of one read; the last of them keeps the room that all of them have.
-    fn append(&mut self, drafts: Vec<Draft>, room: Room) {
+    fn append(&mut self, drafts: Vec<Draft>, mut room: Room) {
+        if !drafts.is_empty()
+            && let Some(long_line) = self.long_line.take()
+        {
+            // The first draft begins with the long line.
+            room.join(long_line);
+        }
         let mut room = Some(room);
         let last = drafts.len().saturating_sub(1);
         for (index, draft) in drafts.into_iter().enumerate() {
@@ -269,7 +275,19 @@ impl Connection {
     /// Answers what was read last with a failure and reads no more.
     fn refuse(&mut self, reason: impl std::fmt::Display) {
         self.batches.push_back(Batch::Refused { lines: 1, answer: Answer::failed(reason) });
-        self.state = State::Stopped;
+        self.end(State::Stopped);
+    }
+
+    fn refuse_for_room(&mut self) {
+        self.shared.metrics.refused_full.inc();
+        self.refuse("no memory for so long a line now, try again later");
+    }
+
+    /// Reads no more. What was not stored by now never will be, and gives its memory back at once.
+    fn end(&mut self, state: State) {
+        self.state = state;
+        self.lines = Lines::default();
+        self.long_line = None;
     }
 }
 
@@ -324,12 +342,27 @@ async fn silence(last_heard: Instant, timeout: Option<Duration>) {
 }
 
 /// Waits until there is something to read, then for room for that much: a sender that is silent holds no room.
-async fn room_to_read(stream: &TcpStream, intake: &Intake) -> io::Result<(usize, Room)> {
+///
+/// A line that has room already does not wait for more, and `None` tells that there is none: those it waited for
+/// might wait for it.
+async fn room_to_read(
+    stream: &TcpStream,
+    intake: &Intake,
+    partial: &[u8],
+    long_line: &mut Option<Room>,
+) -> io::Result<Option<(usize, Room)>> {
     stream.readable().await?;
-    let waiting = rustix::io::ioctl_fionread(stream)?;
-    // Nothing waiting is the end of the stream, an error, or a false alarm: which, the reading tells.
-    let bytes = usize::try_from(waiting).unwrap_or(READ_BYTES).clamp(LEAST_READ_BYTES, READ_BYTES);
-    Ok((bytes, intake.reserve(bytes).await))
+    let waiting = usize::try_from(rustix::io::ioctl_fionread(stream)?).unwrap_or(READ_BYTES);
+    if waiting == 0 {
+        // The end of the stream, an error, or a false alarm: none of them needs room.
+        return Ok(Some((LEAST_READ_BYTES, Room::default())));
+    }
+    let bytes = waiting.clamp(LEAST_READ_BYTES, READ_BYTES);
+    let Some(room) = long_line else {
+        return Ok(Some((bytes, intake.reserve(bytes).await)));
+    };
+    let fits = |bytes: &usize| intake.grow_patient(room, partial.len() + bytes);
+    Ok([bytes, LEAST_READ_BYTES].into_iter().find(fits).map(|bytes| (bytes, Room::default())))
 }
 
 // === impl Batch ===

@@ -9,6 +9,7 @@ use ingest_agent::source::SourceKind;
 use ingest_agent::source::netcat::NetcatConfig;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{
     Held, QUEUE_BYTES, Running, expect, memory_channel, read_to_end, runtime, soon, stored, write_pieces,
@@ -283,6 +284,80 @@ async fn lines_on_a_durable_channel_are_there_after_it_is_opened_again() {
     let bodies: Vec<_> =
         stored(&channel).into_iter().map(|event| String::from_utf8(event.body).unwrap()).collect();
     assert_eq!(bodies, lines);
+}
+
+/// A queue that few long lines fill.
+const SMALL_QUEUE_BYTES: usize = 256 << 10;
+
+const NO_ROOM: &str = "FAILED: no memory for so long a line now, try again later\n";
+
+/// Sends the beginning of a line and waits until it holds room.
+async fn begin_long_line(source: &Running, handle: &ChannelHandle, holding_bytes: usize) -> TcpStream {
+    let begun_bytes = 20 << 10;
+    let mut stream = source.connect().await;
+    soon(stream.write_all(&vec![b'x'; begun_bytes])).await.unwrap();
+    let beyond = SMALL_QUEUE_BYTES / 2 - holding_bytes - begun_bytes + 1;
+    soon(async {
+        while handle.try_reserve_patient(beyond).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stream
+}
+
+#[tokio::test]
+async fn lines_that_never_end_leave_room_for_other_senders_and_for_http() {
+    let channel = Arc::new(memory_channel());
+    let handle = ChannelHandle::new("c", channel.clone(), SMALL_QUEUE_BYTES as u32);
+    let source = Running::start_with(kind(|_| ()), channel.clone(), vec![handle.clone()]);
+    let http = Running::start_with(super::http::kind(|_| ()), channel, vec![handle.clone()]);
+    let mut streams = Vec::new();
+    for _ in 0..32 {
+        let mut stream = source.connect().await;
+        soon(stream.write_all(&vec![b'x'; 20 << 10])).await.unwrap();
+        streams.push(stream);
+    }
+    // Each that holds room holds more than 16 KiB of the 128 KiB that they may have together.
+    soon(async {
+        while source.metrics.refused_full.get() < 32 - 7 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(source.exchange(b"one\n").await, "OK\n");
+    let posted = super::http::post("/v1/events", "text/plain", b"two\n");
+    assert_eq!(super::http::ask(&http, &posted).await.status, 200);
+    let mut refused = 0;
+    for mut stream in streams {
+        stream.shutdown().await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(["", NO_ROOM].contains(&answer.as_str()), "{answer:?}");
+        refused += u64::from(answer == NO_ROOM);
+    }
+    assert_eq!(refused, source.metrics.refused_full.get());
+    assert!(refused < 32, "some had room");
+    let long = "y".repeat(100 << 10);
+    assert_eq!(source.exchange(format!("{long}\n").as_bytes()).await, "OK\n");
+    assert_eq!(source.bodies(), ["one", "two", &*long]);
+}
+
+#[tokio::test]
+async fn whoever_has_room_for_a_long_line_never_waits_for_more_and_ends_without_any() {
+    let channel = Arc::new(memory_channel());
+    let handle = ChannelHandle::new("c", channel.clone(), SMALL_QUEUE_BYTES as u32);
+    let source = Running::start_with(kind(|_| ()), channel, vec![handle.clone()]);
+    let mut ending = begin_long_line(&source, &handle, 0).await;
+    let mut growing = begin_long_line(&source, &handle, 20 << 10).await;
+    let all_else: Vec<_> = std::iter::from_fn(|| handle.try_reserve(1)).collect();
+    soon(growing.write_all(&vec![b'x'; 100 << 10])).await.unwrap();
+    assert_eq!(read_to_end(&mut growing).await, NO_ROOM);
+    let freed: Vec<_> = std::iter::from_fn(|| handle.try_reserve(1)).collect();
+    assert!(freed.len() >= 20 << 10, "a refused line gives its room back");
+    ending.shutdown().await.unwrap();
+    assert_eq!(read_to_end(&mut ending).await, "");
+    assert!(handle.try_reserve_patient(20 << 10).is_some(), "and so does one whose sender ended");
+    drop((all_else, freed));
 }
 
 proptest! {
