@@ -136,7 +136,7 @@ pub(crate) fn open_code(error: &OpenError) -> u8 {
         OpenError::Locked { .. } => exit::UNAVAILABLE,
         OpenError::Options(_) | OpenError::Name(_) => exit::CONFIG,
         OpenError::Io { .. } | OpenError::NotOpen => exit::IO,
-        OpenError::Damaged { .. } | OpenError::Version { .. } => exit::DATA,
+        OpenError::Damaged { .. } | OpenError::Version { .. } | OpenError::Retired(_) => exit::DATA,
         OpenError::ReaderOpen(_) => exit::SOFTWARE,
     }
 }

@@ -58,13 +58,14 @@ pub trait Channel: Send + Sync {
 
     /// The reader registered under `name`, registered first at `start` if there is none yet.
     ///
-    /// A name is `[a-z0-9_]{1,32}` and can be open once at a time.
+    /// A name is `[a-z0-9_]{1,32}`, can be open once at a time, and is used up when its reader is retired.
     fn reader(&self, name: &str, start: Start) -> Result<Reader, OpenError>;
 
     /// Every registered reader, in the order of their names, whether open or not.
     fn readers(&self) -> Vec<ReaderStatus>;
 
-    /// Forgets a registered reader and its files, so that it holds nothing back any more.
+    /// Forgets a registered reader and its files, so that it holds nothing back any more. Its name is used up as
+    /// long as the channel has this id.
     fn retire(&self, name: &str) -> Result<(), RetireError>;
 
     /// One consistent look at the channel's numbers.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{AppendError, Appended, Batch, Channel, Item, Reader, Start};
+use crate::{AppendError, Appended, Batch, Channel, Item, OpenError, Reader, Start};
 
 /// A new channel that holds at least 64 KiB and at least 1,000 events, and refuses before 4 MiB.
 pub type Make<'a> = &'a dyn Fn() -> Box<dyn Channel>;
@@ -219,6 +219,8 @@ fn a_retired_reader_holds_nothing_back(make: Make<'_>) {
     channel.retire("idle").expect("it can be retired");
     assert!(channel.stats().first > 0);
     assert_eq!(channel.readers().len(), 1);
+    let again = channel.reader("idle", Start::Oldest);
+    assert!(matches!(again, Err(OpenError::Retired(name)) if name == "idle"), "its name is used up");
 }
 
 fn a_full_channel_refuses_and_reopens(make: Make<'_>) {

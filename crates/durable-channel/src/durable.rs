@@ -119,6 +119,7 @@ impl DurableChannel {
     }
 
     /// Gives a channel that nobody has open a new id: for a clone, which must not write under the original's.
+    /// The names of retired readers can be used again under it.
     pub fn adopt(dir: &Path) -> Result<[u8; 16], OpenError> {
         Self::adopt_on(&OsDisk, dir)
     }
@@ -126,7 +127,9 @@ impl DurableChannel {
     /// As [`adopt`](Self::adopt), on another file system.
     pub fn adopt_on(disk: &dyn Disk, dir: &Path) -> Result<[u8; 16], OpenError> {
         let _lock = lock(disk, dir)?;
-        Ok(Identity::create(disk, dir)?.record.id)
+        let id = Identity::create(disk, dir)?.record.id;
+        registry::forget_retired(disk, &dir.join(registry::DIR))?;
+        Ok(id)
     }
 
     /// The random number of this incarnation. A clone of the directory that is started has another one for the

@@ -114,6 +114,12 @@ pub enum OpenError {
     /// The reader is open already.
     #[error("reader {0} is open already")]
     ReaderOpen(String),
+    /// A reader of this name was retired: what the next one numbers would be taken for what the first one did.
+    #[error(
+        "a reader named {0} was retired from this channel; name the sink otherwise, \
+         or give the channel a new id with `channel adopt`"
+    )]
+    Retired(String),
     /// The channel has failed or was closed.
     #[error("channel is not open")]
     NotOpen,

@@ -21,9 +21,11 @@
 //! segments/reserve                    the next segment, allocated ahead; its contents mean nothing
 //! readers/NAME/progress               slots: where the reader NAME is
 //! readers/NAME/*                      journals and other files of the reader's owner
+//! readers/NAME.retired/               the reader NAME was retired: the name is used up under this channel id
 //! ```
 //!
-//! `identity.new`, `readers/NAME.new` and `readers/NAME.retired` are halfway made or taken apart, and removed.
+//! `identity.new` and `readers/NAME.new` are halfway made, and removed. That `readers/NAME.retired` exists is what
+//! counts; it is emptied of all but `progress`, which nobody reads any more. `adopt` removes it.
 //!
 //! ## Slots: `identity`, `progress`
 //!

@@ -3,7 +3,7 @@
 //! It keeps order, wholeness and the accounts of readers (I2, I6, I9), and makes a new id at each start. It does not
 //! keep I1: what it answers for is lost with the process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,7 @@ struct MemoryShared {
 struct State {
     frames: VecDeque<Arc<Frame>>,
     readers: BTreeMap<String, Registered>,
+    retired: BTreeSet<String>,
     /// Every event below this was released by every reader.
     first: u64,
     next: u64,
@@ -157,6 +158,9 @@ impl Channel for MemoryChannel {
             Start::Oldest => state.first,
             Start::Newest => state.next,
         };
+        if state.retired.contains(name) {
+            return Err(OpenError::Retired(name.to_owned()));
+        }
         let new = Registered { start, released: start, open: false };
         let reader = state.readers.entry(name.to_owned()).or_insert(new);
         if std::mem::replace(&mut reader.open, true) {
@@ -182,6 +186,7 @@ impl Channel for MemoryChannel {
             Some(reader) if reader.open => return Err(RetireError::Open(name.to_owned())),
             Some(_) => state.readers.remove(name),
         };
+        state.retired.insert(name.to_owned());
         state.drop_released();
         drop(state);
         self.shared.hooks.call();

@@ -1,11 +1,12 @@
 //! The registered readers: where each one is, and when a segment may go.
 //!
-//! `readers/NAME/progress` holds a reader's start and released position. A registration is made in `NAME.new` and
-//! taken apart in `NAME.retired`, so that one rename decides either.
+//! `readers/NAME/progress` holds a reader's start and released position. A registration is made in `NAME.new` and ends
+//! as `NAME.retired`, so that one rename decides either. The latter stays: under the same channel id the name is used
+//! up, because what its next owner numbered from 1 would be taken for what the first one did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::channel::{ReaderStatus, Start};
@@ -31,6 +32,7 @@ pub(crate) struct Registry {
 
 struct State {
     readers: BTreeMap<String, Registered>,
+    retired: BTreeSet<String>,
     closed: bool,
 }
 
@@ -47,19 +49,45 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
+/// Lets the names of retired readers be used again: for a channel below `dir` that has a new id.
+pub(crate) fn forget_retired(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    let io_error = || OpenError::io(format!("forgetting retired readers in {}", dir.display()));
+    let entries = match disk.list(dir) {
+        // A channel that was never opened, or lost its folder, has no readers.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(io_error())?,
+    };
+    for entry in entries.iter().filter(|entry| entry.is_dir && entry.name.ends_with(RETIRED)) {
+        disk.remove_dir_all(&dir.join(&entry.name)).map_err(io_error())?;
+    }
+    disk.sync_dir(dir).map_err(io_error())
+}
+
+/// Removes all that a retired reader's owner kept. That the folder exists is what counts; its progress is for people.
+fn strip(disk: &dyn Disk, retired: &Path) -> io::Result<()> {
+    for entry in disk.list(retired)?.into_iter().filter(|entry| entry.name != PROGRESS) {
+        let path = retired.join(&entry.name);
+        if entry.is_dir { disk.remove_dir_all(&path)? } else { disk.remove(&path)? }
+    }
+    Ok(())
+}
+
 // === impl Registry ===
 
 impl Registry {
     /// Loads the registrations below `dir`, their newest records made durable.
     pub(crate) fn load(disk: Arc<dyn Disk>, dir: PathBuf) -> Result<Self, OpenError> {
-        let mut readers = BTreeMap::new();
+        let (mut readers, mut retired) = (BTreeMap::new(), BTreeSet::new());
         let entries =
             disk.list(&dir).map_err(OpenError::io(format!("listing readers in {}", dir.display())))?;
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
             let name = entry.name;
             let path = dir.join(&name);
-            if name.ends_with(NEW) || name.ends_with(RETIRED) {
+            if name.ends_with(NEW) {
                 disk.remove_dir_all(&path).map_err(OpenError::io(format!("removing {}", path.display())))?;
+            } else if let Some(name) = name.strip_suffix(RETIRED) {
+                strip(&*disk, &path).map_err(OpenError::io(format!("emptying {}", path.display())))?;
+                retired.insert(name.to_owned());
             } else if is_name(&name) {
                 let path = path.join(PROGRESS);
                 let (slots, found) = Slots::open(&*disk, &path)?;
@@ -70,7 +98,7 @@ impl Registry {
                 readers.insert(name, Registered { slots, start, released, open: false });
             }
         }
-        Ok(Self { disk, dir, state: Mutex::new(State { readers, closed: false }) })
+        Ok(Self { disk, dir, state: Mutex::new(State { readers, retired, closed: false }) })
     }
 
     /// The highest released position: a reader never passes the synced end, so everything below it was synced.
@@ -88,6 +116,9 @@ impl Registry {
             return Err(OpenError::NotOpen);
         }
         if !state.readers.contains_key(name) {
+            if state.retired.contains(name) {
+                return Err(OpenError::Retired(name.to_owned()));
+            }
             let start = match start {
                 Start::Oldest => log.oldest(),
                 Start::Newest => log.synced_end(),
@@ -158,7 +189,7 @@ impl Registry {
         }
     }
 
-    /// Forgets the reader `name` and its files. Returns the bytes freed.
+    /// Forgets the reader `name` and its files, but not that its name is used up. Returns the bytes freed.
     pub(crate) fn retire(&self, name: &str, log: &Log) -> Result<u64, RetireError> {
         let io_error = || {
             let name = name.to_owned();
@@ -173,8 +204,9 @@ impl Registry {
         let retired = self.dir.join(format!("{name}{RETIRED}"));
         self.disk.rename(&self.dir(name), &retired).map_err(io_error())?;
         state.readers.remove(name);
+        state.retired.insert(name.to_owned());
         self.disk.sync_dir(&self.dir).map_err(io_error())?;
-        self.disk.remove_dir_all(&retired).map_err(io_error())?;
+        strip(&*self.disk, &retired).map_err(io_error())?;
         state.delete_released(log).map_err(io_error())
     }
 

@@ -190,8 +190,8 @@ async fn the_log_level_changes_at_run_time() {
 #[tokio::test]
 async fn a_reader_can_be_retired_once_its_sink_is_gone() {
     let dir = tempdir().unwrap();
-    let both = write_config(dir.path(), &format!("{LINES_TO_NULL}[sinks.two]\nkind = \"null\"\n"));
-    let running = Running::start(dir.path(), &both);
+    let with_two = format!("{LINES_TO_NULL}[sinks.two]\nkind = \"null\"\n");
+    let running = Running::start(dir.path(), &write_config(dir.path(), &with_two));
     running.signal(rustix::process::Signal::INT);
     assert_eq!(running.exit_code(), Some(0));
     let config = write_config(dir.path(), LINES_TO_NULL);
@@ -200,6 +200,9 @@ async fn a_reader_can_be_retired_once_its_sink_is_gone() {
     let folder = folder.to_str().unwrap();
     assert_exit(&run(&["channel", "retire", "nobody", "--dir", folder]), exit::DATA);
     assert_exit(&run(&["channel", "retire", "two", "--dir", folder]), exit::OK);
+    let again = write_config(dir.path(), &with_two);
+    assert_exit(&run(&["--config", again.to_str().unwrap()]), exit::DATA);
+    let config = write_config(dir.path(), LINES_TO_NULL);
     Running::start(dir.path(), &config);
 }
 

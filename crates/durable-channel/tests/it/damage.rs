@@ -270,6 +270,41 @@ fn an_adopted_channel_goes_on_with_what_it_holds_under_a_new_id() {
 }
 
 #[test]
+fn a_retired_name_is_used_up_until_the_channel_has_a_new_id() {
+    let disk = channel(Left::Closed);
+    let refused = |channel: &DurableChannel| {
+        let error = channel.reader("once", Start::Oldest).unwrap_err();
+        assert!(matches!(&error, OpenError::Retired(name) if name == "once"), "{error}");
+    };
+    let (first, _) = open(&disk);
+    drop(first.reader("once", Start::Oldest).unwrap());
+    let readers = dir().join("readers");
+    let kept = |disk: &SimDisk, folder: &str| {
+        let entries = disk.list(&readers.join(folder)).unwrap();
+        entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>()
+    };
+    drop(disk.open(&readers.join("once/journal.a"), Mode::Create).unwrap());
+    first.retire("once").unwrap();
+    refused(&first);
+    assert_eq!(kept(&disk, "once.retired"), ["progress"]);
+    drop(first);
+    // A crash right after the rename leaves the owner's files: the rename has decided all the same.
+    drop(disk.open(&readers.join("once.retired/journal.b"), Mode::Create).unwrap());
+    let (second, _) = open(&disk);
+    refused(&second);
+    assert_eq!(kept(&disk, "once.retired"), ["progress"]);
+    drop(second);
+    disk.remove(&readers.join("once.retired/progress")).unwrap();
+    let (third, _) = open(&disk);
+    refused(&third);
+    drop(third);
+    DurableChannel::adopt_on(&disk, &dir()).unwrap();
+    let (adopted, _) = open(&disk);
+    assert!(!kept(&disk, "").contains(&"once.retired".to_owned()));
+    assert_eq!(adopted.reader("once", Start::Oldest).unwrap().name(), "once");
+}
+
+#[test]
 fn a_lost_newest_identity_record_never_repeats_an_incarnation() {
     let disk = channel(Left::Killed);
     let (channel, _) = open(&disk);
