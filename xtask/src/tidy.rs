@@ -74,11 +74,8 @@ fn tests() -> BTreeSet<String> {
 fn every_test_that_semantics_names_exists() {
     let text = read("SEMANTICS.md");
     let tests = tests();
-    let named: Vec<String> = text
-        .lines()
-        .filter(|line| line.trim_start().starts_with("Proved by"))
-        .flat_map(code_spans)
-        .collect();
+    let named: Vec<String> =
+        text.lines().filter(|line| line.trim_start().starts_with("Proved by")).flat_map(code_spans).collect();
     assert!(named.len() > 20, "SEMANTICS.md names only {} tests", named.len());
     let absent: Vec<&String> = named.iter().filter(|name| !tests.contains(*name)).collect();
     assert!(absent.is_empty(), "SEMANTICS.md names tests that do not exist: {absent:#?}");

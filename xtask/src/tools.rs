@@ -15,8 +15,9 @@ use crate::workspace::target;
 /// Makes sure that `program` is on the PATH, installing Debian `packages` if that is allowed;
 /// the error is the one command that installs them.
 pub(crate) fn debian(context: &Context, program: &str, packages: &[&str]) -> Result<(), String> {
+    let search = format!("command -v {program}");
     let present =
-        || Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+        || Command::new("sh").args(["-c", &search]).output().is_ok_and(|found| found.status.success());
     if present() {
         return Ok(());
     }
