@@ -113,6 +113,8 @@ async fn only_bytes_that_are_those_of_the_cut_are_kept_when_it_is_set_aside() {
         running.stop().await.unwrap();
         open.close();
         let mut dead = DeadCuts::open(dir.path(), &sink_name()).unwrap();
+        let kept = std::fs::read_to_string(&dead.list()[0].file).unwrap();
+        assert_eq!((kept.lines().count() as u64, kept.contains("second 3")), (left, !streamed), "I6");
         dead.replay(1).unwrap();
         dead.close().unwrap();
 
