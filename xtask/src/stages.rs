@@ -35,7 +35,17 @@ fn fmt(_: &Context) -> Outcome {
 }
 
 fn clippy(_: &Context) -> Outcome {
-    Outcome::of([cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])])
+    Outcome::of([cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "foreign-s3",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])])
 }
 
 fn unit(_: &Context) -> Outcome {
