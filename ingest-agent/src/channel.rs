@@ -8,7 +8,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use durable_channel::{AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel};
+use durable_channel::{
+    AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel, Reservation,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::{ChannelConfig, ChannelKind};
@@ -31,6 +33,13 @@ struct Inner {
     claim_nonce: Option<[u8; 16]>,
 }
 
+/// A batch that has its room in the channel, which is given back when this is dropped.
+#[must_use = "nothing is appended before the commit"]
+pub struct Prepared {
+    reservation: Reservation,
+    channel: ChannelHandle,
+}
+
 /// A batch that has its positions and waits for its sync.
 #[must_use = "an append that nobody waits for must not be acknowledged"]
 pub struct Pending {
@@ -49,7 +58,7 @@ pub struct Progress {
 
 /// Room among the bytes that sources may hold between the socket and the sync; dropping it gives it back.
 #[must_use = "the room is given back when this is dropped"]
-pub struct Reservation {
+pub struct QueueRoom {
     _permit: Option<OwnedSemaphorePermit>,
     _patient: Option<OwnedSemaphorePermit>,
 }
@@ -134,25 +143,25 @@ impl ChannelHandle {
     ///
     /// More than the whole room is granted as the whole room: one large request waits for an empty queue
     /// rather than for ever.
-    pub async fn reserve(&self, bytes: usize) -> Reservation {
+    pub async fn reserve(&self, bytes: usize) -> QueueRoom {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.inner.queue_bytes);
         let permit = Arc::clone(&self.inner.queue).acquire_many_owned(bytes).await.ok();
-        Reservation { _permit: permit, _patient: None }
+        QueueRoom { _permit: permit, _patient: None }
     }
 
     /// As [`reserve`](Self::reserve), but refuses at once where that would wait.
-    pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
+    pub fn try_reserve(&self, bytes: usize) -> Option<QueueRoom> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.inner.queue_bytes);
         let permit = Arc::clone(&self.inner.queue).try_acquire_many_owned(bytes).ok()?;
-        Some(Reservation { _permit: Some(permit), _patient: None })
+        Some(QueueRoom { _permit: Some(permit), _patient: None })
     }
 
     /// As [`try_reserve`](Self::try_reserve), for what stays until a sender goes on, which may be never: all of it
     /// together gets half the room, so that the other half always comes free again.
-    pub fn try_reserve_patient(&self, bytes: usize) -> Option<Reservation> {
+    pub fn try_reserve_patient(&self, bytes: usize) -> Option<QueueRoom> {
         let many = u32::try_from(bytes).ok()?;
         let patient = Arc::clone(&self.inner.patient).try_acquire_many_owned(many).ok()?;
-        Some(Reservation { _patient: Some(patient), ..self.try_reserve(bytes)? })
+        Some(QueueRoom { _patient: Some(patient), ..self.try_reserve(bytes)? })
     }
 
     /// An empty batch from the channel's pool, to encode events into.
@@ -173,6 +182,12 @@ impl ChannelHandle {
         let progress = self.progress();
         let appended = self.inner.channel.append(batch)?;
         Ok(Pending { appended, progress, channel: self.clone() })
+    }
+
+    /// Sets room in the channel aside for the batch, or says why there is none.
+    pub fn prepare(&self, batch: Batch) -> Result<Prepared, AppendError> {
+        let reservation = self.inner.channel.reserve(batch)?;
+        Ok(Prepared { reservation, channel: self.clone() })
     }
 
     /// Every position below this is durable.
@@ -213,6 +228,17 @@ impl ChannelHandle {
             }
             progress.changed().await;
         }
+    }
+}
+
+// === impl Prepared ===
+
+impl Prepared {
+    /// Gives the batch its positions. Only a channel that has ended meanwhile refuses it.
+    pub fn commit(self) -> Result<Pending, AppendError> {
+        let progress = self.channel.progress();
+        let appended = self.reservation.commit()?;
+        Ok(Pending { appended, progress, channel: self.channel })
     }
 }
 

@@ -75,6 +75,19 @@ impl Batch {
         result
     }
 
+    /// Adds bytes that belong to no event: what is to be known of the batch as a whole. `encode` only appends.
+    pub fn annotate(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.bytes.len();
+        encode(&mut self.bytes);
+        debug_assert!(self.bytes.len() >= before, "an encoder only appends");
+    }
+
+    /// Adds all that another batch holds, possibly of another channel.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(other.payload());
+        self.count += other.count;
+    }
+
     /// This point, to go back to.
     pub fn mark(&self) -> Mark {
         Mark { len: self.bytes.len(), count: self.count }

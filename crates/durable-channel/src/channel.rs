@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, RetireError};
 use crate::reader::Reader;
+use crate::reservation::Reservation;
 
 /// An ordered log of batches between sources and sinks.
 ///
@@ -43,6 +44,12 @@ pub trait Channel: Send + Sync {
     ///
     /// On an error nothing was queued and no position used. An empty batch uses no position and needs no sync.
     fn append(&self, batch: Batch) -> Result<Appended, AppendError>;
+
+    /// Sets room aside for a batch: [`Reservation::commit`] appends it, dropping the reservation gives the room back.
+    ///
+    /// Whatever can refuse a batch (capacity, the disk's floor, the size of a batch) refuses it here and never at the
+    /// commit. Positions are given at the commit, in the order of the commits.
+    fn reserve(&self, batch: Batch) -> Result<Reservation, AppendError>;
 
     /// Every position below this is synced and readable.
     fn synced_end(&self) -> u64;

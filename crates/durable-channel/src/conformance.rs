@@ -3,6 +3,8 @@
 //! A memory channel passes all of it but what is said about durability, which has tests of its own beside the
 //! durable channel (I1, and recovery).
 
+mod reservations;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -33,6 +35,15 @@ pub const PROMISES: &[Promise] = &[
     ("progress_is_told_after_the_synced_end_has_moved", progress_is_told),
     ("a_reader_may_go_back_to_what_it_has_not_released", a_reader_may_go_back),
     ("a_cursor_reads_at_a_place_of_its_own", a_cursor_reads_at_a_place_of_its_own),
+    ("positions_are_given_at_the_commit_i2", reservations::positions_are_given_at_the_commit),
+    ("what_is_reserved_is_never_refused_and_nobody_elses", reservations::what_is_reserved_is_kept),
+    ("a_dropped_reservation_gives_its_room_back", reservations::a_dropped_reservation_gives_its_room_back),
+    (
+        "concurrent_reservations_never_pass_the_capacity",
+        reservations::concurrent_reservations_keep_the_capacity,
+    ),
+    ("an_empty_reservation_uses_nothing", reservations::an_empty_reservation_uses_nothing),
+    ("a_closed_channel_takes_no_commit", reservations::a_closed_channel_takes_no_commit),
 ];
 
 /// Puts one implementation through every promise, naming each on stderr before its test.

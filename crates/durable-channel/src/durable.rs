@@ -15,6 +15,7 @@ use crate::queue::Queue;
 use crate::reader::Reader;
 use crate::recovery::{self, Question};
 use crate::registry::{self, Registry};
+use crate::reservation::Reservation;
 use crate::segment::{self, Log};
 use crate::shared::{Hook, Shared};
 #[cfg(any(test, feature = "test-util"))]
@@ -236,10 +237,11 @@ impl Channel for DurableChannel {
         if batch.is_empty() {
             return Ok(Appended { first: self.synced_end(), count: 0 });
         }
-        self.shared.queue.push(batch).map_err(|error| match (error, self.failure()) {
-            (AppendError::Closed, Some(failure)) => AppendError::Poisoned(failure),
-            (error, _) => error,
-        })
+        self.shared.queue.push(batch).map_err(|error| self.shared.explained(error))
+    }
+
+    fn reserve(&self, batch: Batch) -> Result<Reservation, AppendError> {
+        Reservation::of_log(&self.shared, batch).map_err(|error| self.shared.explained(error))
     }
 
     fn synced_end(&self) -> u64 {

@@ -132,6 +132,7 @@ mod options;
 
 mod batch;
 mod queue;
+mod reservation;
 mod writer;
 
 mod frame;
@@ -172,3 +173,4 @@ pub use journal::Journal;
 pub use memory::MemoryChannel;
 pub use options::Options;
 pub use reader::{Cursor, Item, Reader};
+pub use reservation::Reservation;

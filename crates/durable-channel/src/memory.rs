@@ -15,6 +15,7 @@ use crate::format::random_bytes;
 use crate::queue::now_ms;
 use crate::reader::{Item, Reader};
 use crate::registry::is_name;
+use crate::reservation::Reservation;
 use crate::shared::{Hook, Hooks};
 
 /// A channel that is lost with the process.
@@ -29,6 +30,13 @@ pub struct MemoryChannel {
 pub(crate) struct MemoryView {
     shared: Arc<MemoryShared>,
     current: Option<Arc<Frame>>,
+}
+
+/// Room for one batch in a memory channel.
+pub(crate) struct MemoryReservation {
+    shared: Arc<MemoryShared>,
+    /// `None` once committed.
+    batch: Option<Batch>,
 }
 
 struct MemoryShared {
@@ -47,6 +55,9 @@ struct State {
     first: u64,
     next: u64,
     used_bytes: u64,
+    /// Set aside for batches that are to be committed or given up.
+    reserved_events: u64,
+    reserved_bytes: u64,
     refused_full: u64,
     written_bytes: u64,
     closed: bool,
@@ -119,6 +130,10 @@ impl Channel for MemoryChannel {
     }
 
     fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        self.reserve(batch)?.commit()
+    }
+
+    fn reserve(&self, batch: Batch) -> Result<Reservation, AppendError> {
         let count = u64::from(batch.count());
         let bytes = batch.payload().len() as u64 + FRAME_COST_BYTES;
         if count > self.transaction_capacity {
@@ -127,11 +142,9 @@ impl Channel for MemoryChannel {
         if bytes > self.shared.capacity_bytes {
             return Err(AppendError::TooLarge { bytes, limit: self.shared.capacity_bytes });
         }
-        // Copied to its exact size: a buffer of the pool may be much larger than what it holds.
-        let payload = Box::from(batch.payload());
-        let appended = self.shared.push(batch.count(), payload, bytes)?;
-        self.shared.hooks.call();
-        Ok(appended)
+        self.shared.reserve(count, bytes)?;
+        let shared = Arc::clone(&self.shared);
+        Ok(Reservation::of_memory(MemoryReservation { shared, batch: Some(batch) }))
     }
 
     fn synced_end(&self) -> u64 {
@@ -216,21 +229,19 @@ impl Channel for MemoryChannel {
 // === impl MemoryShared ===
 
 impl MemoryShared {
-    fn push(&self, count: u32, payload: Box<[u8]>, bytes: u64) -> Result<Appended, AppendError> {
-        let arrival_ms = now_ms();
+    fn reserve(&self, count: u64, bytes: u64) -> Result<(), AppendError> {
         let mut state = self.state();
-        let appended = Appended { first: state.next, count };
         if state.closed {
             return Err(AppendError::Closed);
         }
-        if count == 0 {
-            return Ok(appended);
-        }
-        let used_events = state.next - state.first;
-        let full = if used_events + u64::from(count) > self.capacity_events {
+        let used_events = state.next - state.first + state.reserved_events;
+        let used_bytes = state.used_bytes + state.reserved_bytes;
+        let full = if count == 0 {
+            None
+        } else if used_events + count > self.capacity_events {
             Some((used_events, self.capacity_events, Unit::Events))
-        } else if state.used_bytes + bytes > self.capacity_bytes {
-            Some((state.used_bytes, self.capacity_bytes, Unit::Bytes))
+        } else if used_bytes + bytes > self.capacity_bytes {
+            Some((used_bytes, self.capacity_bytes, Unit::Bytes))
         } else {
             None
         };
@@ -238,10 +249,28 @@ impl MemoryShared {
             state.refused_full += 1;
             return Err(AppendError::Full { used, capacity, unit });
         }
-        state.frames.push_back(Arc::new(Frame { first: appended.first, count, arrival_ms, payload }));
-        state.next = appended.end();
-        state.used_bytes += bytes;
-        state.written_bytes += bytes;
+        state.reserved_events += count;
+        state.reserved_bytes += bytes;
+        Ok(())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<Appended, AppendError> {
+        // Copied to its exact size: a buffer of the pool may be much larger than what it holds.
+        let payload = Box::from(batch.payload());
+        let arrival_ms = now_ms();
+        let mut state = self.state();
+        let bytes = state.unreserve(batch);
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        let appended = Appended { first: state.next, count: batch.count() };
+        if appended.count > 0 {
+            let Appended { first, count } = appended;
+            state.frames.push_back(Arc::new(Frame { first, count, arrival_ms, payload }));
+            state.next = appended.end();
+            state.used_bytes += bytes;
+            state.written_bytes += bytes;
+        }
         Ok(appended)
     }
 
@@ -301,9 +330,37 @@ impl MemoryView {
     }
 }
 
+// === impl MemoryReservation ===
+
+impl MemoryReservation {
+    pub(crate) fn commit(mut self) -> Result<Appended, AppendError> {
+        let batch = self.batch.take().expect("a reservation is committed once");
+        let appended = self.shared.commit(&batch)?;
+        self.shared.hooks.call();
+        Ok(appended)
+    }
+}
+
+impl Drop for MemoryReservation {
+    fn drop(&mut self) {
+        if let Some(batch) = &self.batch {
+            self.shared.state().unreserve(batch);
+            self.shared.hooks.call();
+        }
+    }
+}
+
 // === impl State ===
 
 impl State {
+    /// Gives back the room that was set aside for `batch`; returns its bytes.
+    fn unreserve(&mut self, batch: &Batch) -> u64 {
+        let bytes = batch.payload().len() as u64 + FRAME_COST_BYTES;
+        self.reserved_events -= u64::from(batch.count());
+        self.reserved_bytes -= bytes;
+        bytes
+    }
+
     /// Drops what every reader is done with (I6); whether that gave any room back.
     fn drop_released(&mut self) -> bool {
         let Some(below) = self.readers.values().map(|reader| reader.released).min() else { return false };

@@ -1,12 +1,13 @@
 //! The queue between sources and the writer, and the decision to accept a batch.
 
+mod reserve;
+
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::batch::Batch;
-use crate::channel::{Appended, Stats};
-use crate::error::{AppendError, Unit};
+use crate::channel::Stats;
 use crate::format::align;
 use crate::writer::SPACE_CHECK;
 
@@ -38,6 +39,8 @@ struct State {
     next: u64,
     /// Bytes of frames in segments and queued.
     used_bytes: u64,
+    /// Bytes of frames whose room is set aside, to be queued or given back.
+    reserved_bytes: u64,
     queued_bytes: u64,
     free_disk_bytes: u64,
     refuse_for_disk: bool,
@@ -58,6 +61,7 @@ impl Queue {
             batches: VecDeque::new(),
             next,
             used_bytes,
+            reserved_bytes: 0,
             queued_bytes: 0,
             free_disk_bytes: 0,
             refuse_for_disk: false,
@@ -76,41 +80,6 @@ impl Queue {
             max_frame_bytes: u64::from(options.max_frame_bytes),
             free_disk_floor_bytes: options.free_disk_floor_bytes,
         }
-    }
-
-    /// Accepts a batch and gives it its positions, or says why not.
-    pub(crate) fn push(&self, batch: Batch) -> Result<Appended, AppendError> {
-        let bytes = batch.len_bytes() as u64;
-        if bytes > self.max_frame_bytes {
-            return Err(AppendError::TooLarge { bytes, limit: self.max_frame_bytes });
-        }
-        let arrival_ms = now_ms();
-        let bytes = align(bytes);
-        let mut state = self.state();
-        if state.closed {
-            return Err(AppendError::Closed);
-        }
-        let appended = Appended { first: state.next, count: batch.count() };
-        if state.refuse_for_disk {
-            state.refused_disk += 1;
-            let (free_bytes, floor_bytes) = (state.free_disk_bytes, self.free_disk_floor_bytes);
-            return Err(AppendError::DiskFloor { free_bytes, floor_bytes });
-        }
-        if state.used_bytes + bytes > self.capacity_bytes {
-            state.refused_full += 1;
-            let (used, capacity) = (state.used_bytes, self.capacity_bytes);
-            return Err(AppendError::Full { used, capacity, unit: Unit::Bytes });
-        }
-        state.used_bytes += bytes;
-        state.queued_bytes += bytes;
-        state.next = appended.end();
-        state.batches.push_back(Queued { batch, arrival_ms });
-        let wake = std::mem::take(&mut state.writer_waits);
-        drop(state);
-        if wake {
-            self.filled.notify_one();
-        }
-        Ok(appended)
     }
 
     /// Moves what is queued behind `pending`.

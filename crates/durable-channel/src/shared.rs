@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::batch::Pool;
-use crate::error::ChannelFailure;
+use crate::error::{AppendError, ChannelFailure};
 use crate::queue::Queue;
 use crate::segment::Log;
 
@@ -55,6 +55,14 @@ impl Shared {
         let _ = self.failure.set(Arc::new(ChannelFailure { operation, source }));
         self.queue.fail();
         self.hooks.call();
+    }
+
+    /// Why a closed queue takes nothing: the failure that closed it, if one did.
+    pub(crate) fn explained(&self, error: AppendError) -> AppendError {
+        match (error, self.failure()) {
+            (AppendError::Closed, Some(failure)) => AppendError::Poisoned(failure),
+            (error, _) => error,
+        }
     }
 
     pub(crate) fn progress(&self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durable_channel::AppendError;
 
-use crate::channel::{ChannelHandle, Pending, Reservation};
+use crate::channel::{ChannelHandle, Pending, Prepared, QueueRoom};
 use crate::event::Draft;
 use crate::telemetry::SourceMetrics;
 
@@ -19,7 +19,7 @@ pub struct Intake {
 #[derive(Default)]
 #[must_use = "the room is given back when this is dropped"]
 pub struct Room {
-    held: Vec<Reservation>,
+    held: Vec<QueueRoom>,
     bytes: usize,
 }
 
@@ -74,7 +74,7 @@ impl Intake {
 
     fn grow_by(
         &self,
-        try_reserve: impl Fn(&ChannelHandle, usize) -> Option<Reservation>,
+        try_reserve: impl Fn(&ChannelHandle, usize) -> Option<QueueRoom>,
         room: &mut Room,
         bytes: usize,
     ) -> bool {
@@ -92,20 +92,24 @@ impl Intake {
 
     /// Gives the draft its positions in every channel, without waiting for the sync.
     ///
-    /// If one channel refuses after another has taken it, the draft is refused as a whole; what was taken stays, and
-    /// the sender's next try doubles it there.
+    /// Every channel sets room aside before the first one takes anything: a refusal appends nowhere.
     pub fn append(&self, draft: Draft) -> Result<Unsynced, AppendError> {
         let (events, body_bytes) = (draft.count(), draft.body_bytes());
         let batch = draft.into_batch();
-        let mut pending = Vec::with_capacity(self.channels.len());
-        for channel in &self.channels[1..] {
-            let mut copy = channel.batch();
-            copy.push(|buf| buf.extend_from_slice(batch.payload()));
-            // The first push brought the bytes of all events; these only count the others.
-            (1..events).for_each(|_| copy.push(|_| ()));
-            pending.push(channel.append_queued(copy)?);
-        }
-        pending.push(self.channels[0].append_queued(batch)?);
+        let pending = match &*self.channels {
+            [only] => vec![only.append_queued(batch)?],
+            [first, others @ ..] => {
+                let mut prepared = Vec::with_capacity(self.channels.len());
+                for channel in others {
+                    let mut copy = channel.batch();
+                    copy.copy_from(&batch);
+                    prepared.push(channel.prepare(copy)?);
+                }
+                prepared.push(first.prepare(batch)?);
+                prepared.into_iter().map(Prepared::commit).collect::<Result<_, _>>()?
+            }
+            [] => unreachable!("a source feeds at least one channel"),
+        };
         self.metrics.batches.inc();
         Ok(Unsynced { pending, metrics: Arc::clone(&self.metrics), events, body_bytes })
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use durable_channel::{
     AppendError, Appended, Batch, Channel, ChannelFailure, CloseError, Item, MemoryChannel, OpenError,
-    Reader, ReaderStatus, RetireError, Start, Stats,
+    Reader, ReaderStatus, Reservation, RetireError, Start, Stats,
 };
 use ingest_agent::channel::ChannelHandle;
 use ingest_agent::event::decode_all;
@@ -214,6 +214,10 @@ impl Channel for Held {
 
     fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         self.inner.append(batch)
+    }
+
+    fn reserve(&self, batch: Batch) -> Result<Reservation, AppendError> {
+        self.inner.reserve(batch)
     }
 
     fn synced_end(&self) -> u64 {

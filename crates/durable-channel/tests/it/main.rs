@@ -8,4 +8,5 @@ mod failures;
 mod journal;
 mod live;
 mod model;
+mod reservations;
 mod support;

@@ -1,14 +1,17 @@
 //! Every way in which the HTTP source says no: the status, the text, and that nothing was stored.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durable_channel::MemoryChannel;
+use durable_channel::sim::SimDisk;
+use durable_channel::{Channel, DurableChannel, MemoryChannel, Options};
+use ingest_agent::channel::ChannelHandle;
 use tokio::io::AsyncWriteExt;
 
 use super::http::{Answer, ask, kind, parse, post, request};
-use super::{Held, Running, read_to_end, soon};
+use super::{Held, QUEUE_BYTES, Running, read_to_end, soon, stored};
 
 const USAGE: &str = "[{\"headers\":{\"name\":\"value\"},\"body\":\"text\"}] is expected here; \
                      POST any other JSON to /v1/events";
@@ -167,6 +170,72 @@ async fn a_full_channel_is_503_with_when_to_come_back() {
     assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"3\n")).await.status, 200);
     assert_eq!(source.metrics.refused_full.get(), 1);
     assert_eq!(source.metrics.refused_too_large.get(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_one_of_several_channels_refuses_is_stored_in_none() {
+    // In the order of their names, the one that refuses is asked last, first and in between.
+    for small in ["a", "b", "c"] {
+        let channels: Vec<(&str, Arc<dyn Channel>)> = ["a", "b", "c"]
+            .map(|name| {
+                let capacity = if name == small { 3 } else { 1000 };
+                (name, Arc::new(MemoryChannel::new(capacity, 3, 1 << 20).unwrap()) as Arc<dyn Channel>)
+            })
+            .into();
+        let handles = channels
+            .iter()
+            .map(|(name, channel)| ChannelHandle::new(*name, Arc::clone(channel), QUEUE_BYTES));
+        let source = Running::start_with(kind(|_| ()), Arc::clone(&channels[0].1), handles.collect());
+        assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"1\n2\n")).await.status, 200);
+        let text = "channel full: 2 of 3 events used";
+        refused(&source, &post("/v1/events", "text/plain", b"3\n4\n"), 503, text).await;
+        for (name, channel) in &channels {
+            assert_eq!(channel.stats().next, 2, "{name} took what {small} refused");
+        }
+        assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"3\n")).await.status, 200);
+        let all = stored(&*channels[0].1);
+        assert!(channels.iter().skip(1).all(|(_, channel)| stored(&**channel) == all));
+    }
+}
+
+#[tokio::test]
+async fn a_disk_with_less_free_than_the_floor_is_503_until_there_is_room_again() {
+    let disk = SimDisk::new();
+    disk.set_capacity(Some(64 << 20));
+    let floor = 16 << 20;
+    let options = Options {
+        segment_bytes: 1 << 20,
+        max_frame_bytes: 1 << 19,
+        free_disk_floor_bytes: floor,
+        ..Options::default()
+    };
+    let dir = Path::new("/state/channel");
+    let (channel, _) = DurableChannel::open_on(Arc::new(disk.clone()), dir, &options).unwrap();
+    let source = Running::start_on(kind(|_| ()), Arc::new(channel));
+    assert_eq!(ask(&source, &post("/v1/events", "text/plain", b"1\n")).await.status, 200);
+    disk.set_capacity(Some(disk.used_bytes() + floor - 1));
+    // The free space is looked at once a second while groups are written.
+    let answer = soon(async {
+        loop {
+            let answer = ask(&source, &post("/v1/events", "text/plain", b"x\n")).await;
+            if answer.status != 200 {
+                break answer;
+            }
+        }
+    })
+    .await;
+    let next = source.channel.stats().next;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let text = format!("disk nearly full: {} bytes free, {floor} kept free", floor - 1);
+    assert_eq!(answer.body, serde_json::json!({ "error": text }).to_string());
+    assert!(answer.head.contains("\r\nretry-after: 7"), "{answer:?}");
+    assert_eq!(source.metrics.refused_full.get(), 1);
+    disk.set_capacity(None);
+    soon(async { while ask(&source, &post("/v1/events", "text/plain", b"again\n")).await.status != 200 {} })
+        .await;
+    let stored: Vec<_> = source.bodies();
+    assert_eq!(stored.len() as u64, next + 1, "a refused request was stored");
+    assert_eq!((&*stored[0], stored.last().map(String::as_str)), ("1", Some("again")));
 }
 
 #[tokio::test]
