@@ -112,6 +112,11 @@ impl SimDisk {
         self.state().operations
     }
 
+    /// How many bytes were read of all files.
+    pub fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
+    }
+
     /// All files together may have this many bytes.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
@@ -293,6 +298,7 @@ impl DiskFile for SimFile {
         let from = held.len().min(offset as usize);
         let read = bytes.len().min(held.len() - from);
         bytes[..read].copy_from_slice(&held[from..from + read]);
+        state.bytes_read += read as u64;
         Ok(read)
     }
 

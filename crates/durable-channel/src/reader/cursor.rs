@@ -26,6 +26,8 @@ struct Open {
     position: u64,
     /// Positions below this are complete in what the scan may look at.
     limit: u64,
+    /// The frame found last and where it is. It ends at `position`, and the scan's window still holds it.
+    last: Option<(u64, FrameHeader)>,
 }
 
 enum Found {
@@ -44,7 +46,7 @@ impl LogCursor {
         released: impl FnOnce() -> u64,
     ) -> Result<Option<Item<'_>>, ReadError> {
         let place = match self.open.as_mut() {
-            Some(open) if open.position <= from && from < open.limit => None,
+            Some(open) if open.reached() <= from && from < open.limit => None,
             _ => Some(log.place(from)),
         };
         match place {
@@ -98,7 +100,8 @@ impl LogCursor {
             Block::Newer(found) => return Err(ReadError::Version { segment: first, found, known: VERSION }),
             Block::Valid(_) | Block::Zero | Block::Bad => None,
         };
-        self.open = Some(Open { segment: first, scan, at: HEADER_BLOCK_BYTES, position: first, limit });
+        self.open =
+            Some(Open { segment: first, scan, at: HEADER_BLOCK_BYTES, position: first, limit, last: None });
         Ok(())
     }
 }
@@ -106,8 +109,20 @@ impl LogCursor {
 // === impl Open ===
 
 impl Open {
+    /// The lowest position that is found without going back to the segment's start.
+    fn reached(&self) -> u64 {
+        self.last.as_ref().map_or(self.position, |(_, header)| header.first)
+    }
+
     /// The frame or the damage that holds `from`. What lies before it is skipped by its headers alone.
     fn find(&mut self, from: u64) -> io::Result<Found> {
+        // A reader that takes a frame in several bites asks for it again.
+        if from < self.position
+            && let Some((at, header)) = &self.last
+        {
+            return Ok(Found::Frame(*at, *header));
+        }
+        self.last = None;
         let Some(scan) = self.scan.as_mut() else {
             let first = std::mem::replace(&mut self.position, self.limit);
             return Ok(Found::Damaged { first, end: self.limit });
@@ -143,6 +158,7 @@ impl Open {
                 continue;
             }
             if scan.check_payload(at, &header)? {
+                self.last = Some((at, header));
                 return Ok(Found::Frame(at, header));
             }
             return Ok(Found::Damaged { first: header.first, end: header.end() });

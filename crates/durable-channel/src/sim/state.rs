@@ -22,6 +22,7 @@ pub(super) struct State {
     /// Writes, syncs and changes of names that still work.
     pub(super) operations_left: Option<u64>,
     pub(super) operations: u64,
+    pub(super) bytes_read: u64,
     pub(super) fail_syncs: u64,
 }
 

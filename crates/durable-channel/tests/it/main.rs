@@ -8,5 +8,6 @@ mod failures;
 mod journal;
 mod live;
 mod model;
+mod reading;
 mod reservations;
 mod support;
