@@ -1,8 +1,8 @@
 //! What the whole-process tests stand on: the pipeline as its user starts it, producers that
 //! record what was answered, and the oracle that compares it with what came out.
 //!
-//! The programs are the ones of the target folder that this test itself was built into; `cargo
-//! xtask test` builds them first.
+//! The programs are the ones of the target folder that this test itself was built into, or of the
+//! folder that `SLUICEGATE_PROGRAMS` names; `cargo xtask test` builds them first.
 
 pub mod oracle;
 pub mod pipeline;
@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 /// A program of this workspace, as built.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
-    let target =
-        test.parent().and_then(|deps| deps.parent()).expect("tests are built into target/PROFILE/deps");
-    let program = target.join(name);
+    let own = std::env::current_exe().expect("a program knows where it is");
+    let built = own.parent().expect("a program lies in a folder");
+    // Tests are built into target/PROFILE/deps, programs one level above.
+    let built = if built.ends_with("deps") { built.parent().unwrap_or(built) } else { built };
+    let folder = std::env::var_os("SLUICEGATE_PROGRAMS").map_or_else(|| built.to_owned(), PathBuf::from);
+    let program = folder.join(name);
     assert!(program.exists(), "{} is not built: cargo xtask test --only build", program.display());
     program
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test | bench`: the commands that CI and people share.
 
 mod bench;
+mod group;
 mod stage;
 mod stages;
 #[cfg(test)]

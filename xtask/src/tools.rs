@@ -4,11 +4,12 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::group::Group;
 use crate::stage::Context;
 use crate::workspace::target;
 
@@ -39,7 +40,7 @@ pub(crate) struct Server {
     pub(crate) endpoint: String,
     /// Where it departs from S3, as the store's conformance test wants to be told.
     pub(crate) known: &'static [(&'static str, &'static str)],
-    child: Child,
+    _processes: Group,
 }
 
 const MINISTACK: &[(&str, &str)] = &[
@@ -82,8 +83,9 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let log = std::fs::File::create(target().join("tools").join(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().with_context(|| format!("starting {name}"))?;
-        let server = Self { name, endpoint: format!("http://127.0.0.1:{port}"), known, child };
+        let processes = Group::spawn(command).with_context(|| format!("starting {name}"))?;
+        let server =
+            Self { name, endpoint: format!("http://127.0.0.1:{port}"), known, _processes: processes };
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             ensure!(Instant::now() < deadline, "{name} did not listen on port {port} within 60 s");
@@ -105,13 +107,6 @@ impl Server {
         stream.read_to_string(&mut answer)?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "making the bucket {name} on {}: {answer}", self.name);
         Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
