@@ -4,9 +4,14 @@
 //! The programs are the ones of the target folder that this test itself was built into, or of the
 //! folder that `SLUICEGATE_PROGRAMS` names; `cargo xtask test` builds them first.
 
+pub mod front;
 pub mod oracle;
+pub mod parts;
 pub mod pipeline;
+pub mod process;
 pub mod producer;
+pub mod random;
+pub mod trace;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -12,6 +12,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "unit", proves: "every crate keeps its promises; documents name what exists", run: unit },
     Stage { name: "build", proves: "the programs build as users build them", run: build },
     Stage { name: "e2e", proves: "the real programs as processes: kill -9, memory, examples", run: e2e },
+    Stage { name: "sync", proves: "no answer before its sync: the agent under strace", run: sync },
     Stage { name: "readme", proves: "the lines that README says to paste work as they stand", run: readme },
     Stage {
         name: "foreign-s3",
@@ -40,7 +41,7 @@ fn clippy(_: &Context) -> Outcome {
         "--workspace",
         "--all-targets",
         "--features",
-        "foreign-s3",
+        "foreign-s3,host",
         "--locked",
         "--",
         "-D",
@@ -58,6 +59,20 @@ fn build(_: &Context) -> Outcome {
 
 fn e2e(_: &Context) -> Outcome {
     Outcome::of([test(&["--release", "--package", "e2e", "--locked", "--", "--skip", "readme::"])])
+}
+
+/// The whole-process tests of one module that need more of the machine than others.
+fn host(module: &str) -> Outcome {
+    Outcome::of([test(&["--release", "--package", "e2e", "--features", "host", "--locked", module])])
+}
+
+fn sync(context: &Context) -> Outcome {
+    for (program, package) in [("strace", "strace"), ("setpriv", "util-linux")] {
+        if let Err(why) = tools::debian(context, program, &[package]) {
+            return Outcome::NotRun(why);
+        }
+    }
+    host("sync::")
 }
 
 fn readme(context: &Context) -> Outcome {
