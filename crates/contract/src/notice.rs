@@ -1,7 +1,9 @@
 //! The message about one object: flat JSON, of which `bucket` and `key` are enough.
 //!
 //! Members that a receiver does not know are ignored, so new ones need no new version; the version
-//! rises only when a known member changes its meaning.
+//! rises only when a known member changes its meaning. `bucket`, `key` and `id` never do: of a notice
+//! with a later version those are taken and the rest is left alone, so that a new notifier may go
+//! before its server, and a server before its notifiers.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -49,6 +51,17 @@ pub struct Notice {
     pub account: Option<String>,
 }
 
+/// What every version of a notice has, with one meaning for good.
+#[derive(Deserialize)]
+struct Lasting {
+    #[serde(default = "first_version")]
+    version: u32,
+    #[serde(default)]
+    id: String,
+    bucket: String,
+    key: String,
+}
+
 /// Why a body is not a notice.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,9 +69,9 @@ pub enum NoticeError {
     /// Not JSON of this form.
     #[error("reading the notice as JSON")]
     Json(#[from] serde_json::Error),
-    /// Made by a later program.
-    #[error("the notice has version {0}; this program reads 1 to {max}", max = Notice::VERSION)]
-    Version(u32),
+    /// No program makes version 0.
+    #[error("the notice has version 0; the first is 1")]
+    Version,
     /// `bucket` or `key` is empty.
     #[error("the notice's \"{0}\" is empty")]
     Empty(&'static str),
@@ -68,7 +81,7 @@ pub enum NoticeError {
 }
 
 impl Notice {
-    /// The version that this program sends, and the highest that it reads.
+    /// The version that this program sends, and the highest that it reads in full.
     pub const VERSION: u32 = 1;
 
     /// A notice that names just the object.
@@ -78,10 +91,13 @@ impl Notice {
 
     /// Reads and checks a notice.
     pub fn from_json(body: &[u8]) -> Result<Self, NoticeError> {
-        let notice: Self = serde_json::from_slice(body)?;
-        if notice.version == 0 || notice.version > Self::VERSION {
-            return Err(NoticeError::Version(notice.version));
-        }
+        let Lasting { version, id, bucket, key } = serde_json::from_slice(body)?;
+        let notice = match version {
+            0 => return Err(NoticeError::Version),
+            1..=Self::VERSION => serde_json::from_slice(body)?,
+            // Its other members may mean something else by now, or be of another type.
+            _ => Self { version, id, bucket, key, ..Self::default() },
+        };
         if notice.bucket.is_empty() {
             return Err(NoticeError::Empty("bucket"));
         }
@@ -97,6 +113,18 @@ impl Notice {
     /// The body to send.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers always serialize")
+    }
+
+    /// The least that is a notice: `{"bucket":"logs","key":"a/b.txt"}`. Its receiver knows neither
+    /// version nor ETag, so that it fetches what lies under the key by then.
+    pub fn to_minimal_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Minimal<'a> {
+            bucket: &'a str,
+            key: &'a str,
+        }
+        let minimal = Minimal { bucket: &self.bucket, key: &self.key };
+        serde_json::to_vec(&minimal).expect("strings always serialize")
     }
 
     /// The same text for every notice about the same object, and another for every other object.
@@ -183,6 +211,29 @@ mod tests {
     }
 
     #[test]
+    fn of_a_later_version_bucket_key_and_id_are_taken_and_the_rest_is_left_alone() {
+        let later = br#"{"version":2,"id":"n","bucket":"b","key":"k","size":"5 B","etag":"other","more":{}}"#;
+        let expected = Notice { version: 2, id: "n".to_owned(), ..Notice::new("b", "k") };
+        assert_eq!(Notice::from_json(later).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_the_first_release_sent_is_read_for_good() {
+        let sent = br#"{"version":1,"id":"object-0c","bucket":"b","key":"k","version_id":"v","etag":"e","size":5,"sequencer":"0A","event_time":"2026-03-01T12:34:56.789+00:00","event_name":"ObjectCreated:Put","region":"eu-central-1"}"#;
+        let notice = Notice::from_json(sent).unwrap();
+        assert_eq!(notice.to_json(), sent, "and is still sent so");
+        assert_eq!((notice.size, notice.sequencer.as_deref()), (Some(5), Some("0A")));
+    }
+
+    #[test]
+    fn a_minimal_body_is_bucket_and_key_and_reads_as_a_notice_of_the_same_object() {
+        let full = Notice { etag: Some("e".to_owned()), ..Notice::new("logs", "a/\u{fc} \".txt") };
+        let minimal = full.to_minimal_json();
+        assert_eq!(minimal, "{\"bucket\":\"logs\",\"key\":\"a/\u{fc} \\\".txt\"}".as_bytes());
+        assert_eq!(Notice::from_json(&minimal).unwrap(), Notice::new("logs", full.key));
+    }
+
+    #[test]
     fn the_body_leaves_out_what_is_not_known() {
         assert_eq!(Notice::new("b", "k").to_json(), br#"{"version":1,"bucket":"b","key":"k"}"#);
     }
@@ -195,9 +246,11 @@ mod tests {
         assert_eq!(reason(r#"{"bucket":"","key":"k"}"#), "the notice's \"bucket\" is empty");
         assert_eq!(reason(r#"{"bucket":"b","key":""}"#), "the notice's \"key\" is empty");
         assert_eq!(
-            reason(r#"{"bucket":"b","key":"k","version":2}"#),
-            "the notice has version 2; this program reads 1 to 1"
+            reason(r#"{"bucket":"b","key":"k","version":0}"#),
+            "the notice has version 0; the first is 1"
         );
+        assert_eq!(reason(r#"{"version":2,"key":"k"}"#), "reading the notice as JSON");
+        assert_eq!(reason(r#"{"version":2,"bucket":"b","key":""}"#), "the notice's \"key\" is empty");
         let long = format!(r#"{{"bucket":"b","key":"{}"}}"#, "k".repeat(1025));
         assert_eq!(reason(&long), "the notice's key has 1025 bytes; S3 keys have at most 1024");
     }
