@@ -1,6 +1,7 @@
 //! Logs: to stderr, which Lambda takes to CloudWatch, as text or JSON.
 //!
-//! A line about a notice has its id in the field `notice`, as the other programs' lines have. No line
+//! A line about a notice has `notice_id`, `bucket` and `key`, and `cut` where the object is one of ours, as
+//! the other programs' lines have. A line that belongs to an invocation has its `request_id`. No line
 //! shows a secret.
 
 use tracing_subscriber::EnvFilter;

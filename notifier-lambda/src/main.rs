@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             eprintln!("notifier-lambda: {error:#}");
             let code = match error.downcast_ref() {
                 Some(RunError::NotLambda(_)) => exit::CONFIG,
-                Some(RunError::Runtime(_)) => exit::UNAVAILABLE,
+                Some(RunError::Open(_) | RunError::Runtime(_)) => exit::UNAVAILABLE,
                 _ => exit::SOFTWARE,
             };
             ExitCode::from(code)

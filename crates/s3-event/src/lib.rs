@@ -1,25 +1,58 @@
-//! What an event is about: the notices to relay, and what was looked at and left alone.
+//! What a message about S3 objects is about: the notices to relay, and what was looked at and left alone.
 //!
-//! The shape is the one in which S3 invokes a function directly: `{"Records": [..]}`. Any other shape is
-//! an error and not nothing, for behind it may be an object that the server must hear of (I7).
+//! S3 tells of a new object in many wrappings. Each is opened until S3's own record is reached:
+//!
+//! | shape | how it is known |
+//! |---|---|
+//! | an S3 event, version 2.x | `Records` with `eventSource` `aws:s3` |
+//! | a batch of SQS messages | `Records` with `eventSource` `aws:sqs`; in each `body` any other shape |
+//! | an SNS notification | `Records` with `EventSource` `aws:sns`, or `Type` `Notification`; any other shape in its `Message` |
+//! | an EventBridge event | `detail-type` and `source` `aws.s3` |
+//! | the event that S3 sends when it is configured | `Event` `s3:TestEvent` |
+//!
+//! [`read`] takes what Lambda hands to a function, [`read_body`] the body of one SQS message. Any other
+//! shape is an error and not nothing, for behind it may be an object that the server must hear of (I7).
+//! No network and no Lambda runtime here: whoever gets such a message reads it with this.
 
-use std::str::Utf8Error;
+mod bridge;
+mod record;
 
-use aws_lambda_events::event::s3::S3EventRecord;
 use contract::Notice;
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
-/// An event, read. Every record is in exactly one of these.
+pub use record::{RecordError, RecordFault, decode_key};
+
+/// How many wrappings are opened: SQS around SNS around S3, and one to spare.
+const DEEPEST: usize = 4;
+
+/// What Lambda hands to a function, read.
+#[derive(Debug)]
+pub enum Event {
+    /// The event as a whole ends well or badly.
+    Whole(Message),
+    /// A batch of SQS messages, in the batch's order; each ends well or badly by itself.
+    Batch(Vec<QueuedMessage>),
+}
+
+/// One SQS message of a batch.
+#[derive(Debug)]
+pub struct QueuedMessage {
+    /// Its `messageId`, by which a batch item is reported as failed.
+    pub id: String,
+    /// Its `MessageGroupId`, in a FIFO queue. Messages of one group must be finished in their order.
+    pub group: Option<String>,
+    /// What its body is about.
+    pub message: Result<Message, EventError>,
+}
+
+/// One message, read. Every record is in exactly one of these.
 #[derive(Debug, Default)]
-pub struct S3Event {
-    /// The new objects, in the event's order.
-    pub notices: Vec<Notice>,
+pub struct Message {
+    /// The records about new objects in the message's order, those included that cannot be read.
+    pub records: Vec<Result<Notice, RecordError>>,
     /// Looked at and left alone.
     pub ignored: Ignored,
-    /// Records that should have become notices and could not.
-    pub malformed: Vec<RecordError>,
 }
 
 /// Counts of what needs no notice.
@@ -31,104 +64,111 @@ pub struct Ignored {
     pub not_created: usize,
 }
 
-/// Why an event as a whole cannot be read. No retry changes it.
+/// Why a message as a whole cannot be read. No retry changes it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
-    /// It has no array `Records`.
-    #[error("the event has no \"Records\": it was not sent by S3")]
-    NoRecords,
+    /// Not JSON at all.
+    #[error("the message is not JSON ({0})")]
+    Json(#[from] serde_json::Error),
+    /// JSON of a shape that nothing sends that we know of.
+    #[error(
+        "the message has no \"Records\", is no SNS notification and no EventBridge event: \
+         it was not sent by S3"
+    )]
+    Unknown,
+    /// An SNS notification whose `Message` is not there.
+    #[error("the SNS notification has no \"Message\"")]
+    NoMessage,
+    /// An SQS message that could not be reported as failed.
+    #[error("record {index}: the SQS message has no \"messageId\"")]
+    NoMessageId {
+        /// Its place in `Records`, from 0.
+        index: usize,
+    },
+    /// Wrapped again and again.
+    #[error("the message is wrapped more than {DEEPEST} times")]
+    TooDeep,
 }
 
-/// Why one record cannot be read. No retry changes it.
-#[derive(Debug, thiserror::Error)]
-#[error("record {index}: {reason}")]
-pub struct RecordError {
-    /// Its place in `Records`, from 0.
-    pub index: usize,
-    /// What is wrong with it.
-    pub reason: RecordFault,
-}
-
-/// What is wrong with a record.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordFault {
-    /// It comes from another service, such as a queue in front of the function.
-    #[error("its source is \"{0}\", not S3")]
-    Source(String),
-    /// A member is missing or has another type.
-    #[error("it does not have the form of an S3 record ({0})")]
-    Form(#[from] serde_json::Error),
-    /// A member that the notice needs is missing or empty.
-    #[error("it names no {0}")]
-    Missing(&'static str),
-    /// The decoded key is not UTF-8, which no S3 key can be.
-    #[error("its key is not UTF-8 once decoded")]
-    Key(#[from] Utf8Error),
-}
-
-/// Sorts the records of an event as Lambda hands it over.
-pub fn read(mut event: Value) -> Result<S3Event, EventError> {
-    let mut read = S3Event::default();
-    if event["Event"] == "s3:TestEvent" {
-        read.ignored.test_events += 1;
-        return Ok(read);
-    }
-    let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
-        return Err(EventError::NoRecords);
-    };
-    for (index, record) in records.into_iter().enumerate() {
-        match notice(record) {
-            Ok(Some(notice)) => read.notices.push(notice),
-            Ok(None) => read.ignored.not_created += 1,
-            Err(reason) => read.malformed.push(RecordError { index, reason }),
+/// Sorts an event as Lambda hands it over.
+pub fn read(event: Value) -> Result<Event, EventError> {
+    let is_queue = |record: &Value| record["eventSource"] == "aws:sqs";
+    match event.get("Records") {
+        Some(Value::Array(records)) if records.first().is_some_and(is_queue) => {
+            let messages = records.iter().enumerate();
+            Ok(Event::Batch(messages.map(|(index, record)| queued(index, record)).collect::<Result<_, _>>()?))
+        }
+        _ => {
+            let mut message = Message::default();
+            message.open(event, 0)?;
+            Ok(Event::Whole(message))
         }
     }
-    Ok(read)
 }
 
-/// The key as a GET takes it. S3 writes keys into events as an HTML form would: a space as `+`, and
-/// bytes other than letters, digits and a few signs as `%XX`.
-///
-/// Exactly once: the key `a%2Fb` arrives as `a%252Fb`, and must not become `a/b`.
-pub fn decode_key(encoded: &str) -> Result<String, Utf8Error> {
-    let spaced = encoded.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().map(Into::into)
+/// Sorts what the body of one SQS message is about, whatever S3 reached the queue through.
+pub fn read_body(body: &str) -> Result<Message, EventError> {
+    let mut message = Message::default();
+    message.open(serde_json::from_str(body)?, 0)?;
+    Ok(message)
 }
 
-/// The notice of a record about a new object; `None` for any other.
-fn notice(record: Value) -> Result<Option<Notice>, RecordFault> {
-    // Before anything else is asked of the record: one about a removal lacks half of the members.
-    let source = record["eventSource"].as_str().unwrap_or_default();
-    // Stores that are S3-compatible name themselves: `minio:s3`, `ceph:s3`.
-    if !source.ends_with(":s3") {
-        return Err(RecordFault::Source(source.to_owned()));
-    }
-    let name = record["eventName"].as_str().ok_or(RecordFault::Missing("event"))?;
-    if !name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
-        return Ok(None);
+fn queued(index: usize, record: &Value) -> Result<QueuedMessage, EventError> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    // A message that cannot be named cannot come back alone, so the whole batch has to.
+    let id = text(&record["messageId"]).ok_or(EventError::NoMessageId { index })?;
+    let group = text(&record["attributes"]["MessageGroupId"]);
+    let message = read_body(record["body"].as_str().unwrap_or_default());
+    Ok(QueuedMessage { id, group, message })
+}
+
+impl Message {
+    /// The notices of the records that can be read.
+    pub fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.records.iter().flatten()
     }
 
-    let record: S3EventRecord = serde_json::from_value(record)?;
-    let object = record.s3.object;
-    let key = object.key.filter(|key| !key.is_empty()).ok_or(RecordFault::Missing("key"))?;
-    let bucket =
-        record.s3.bucket.name.filter(|name| !name.is_empty()).ok_or(RecordFault::Missing("bucket"))?;
-    let mut notice = Notice {
-        // Not `url_decoded_key`: only Java's library fills that in.
-        key: decode_key(&key)?,
-        version_id: object.version_id,
-        etag: object.e_tag,
-        size: object.size.and_then(|size| size.try_into().ok()),
-        sequencer: object.sequencer,
-        event_time: Some(record.event_time.to_rfc3339()),
-        event_name: record.event_name,
-        region: record.aws_region,
-        ..Notice::new(bucket, "")
-    };
-    notice.id = notice.idempotency_id();
-    Ok(Some(notice))
+    fn open(&mut self, mut value: Value, depth: usize) -> Result<(), EventError> {
+        if depth > DEEPEST {
+            return Err(EventError::TooDeep);
+        }
+        if value["Event"] == "s3:TestEvent" {
+            self.ignored.test_events += 1;
+            return Ok(());
+        }
+        if value["Type"] == "Notification" {
+            return self.open_notification(&value, depth);
+        }
+        if value["source"] == "aws.s3" && value["detail-type"].is_string() {
+            self.take(0, bridge::notice(value));
+            return Ok(());
+        }
+        let Some(Value::Array(records)) = value.get_mut("Records").map(Value::take) else {
+            return Err(EventError::Unknown);
+        };
+        for (index, record) in records.into_iter().enumerate() {
+            if record["EventSource"] == "aws:sns" {
+                self.open_notification(&record["Sns"], depth)?;
+            } else {
+                self.take(index, record::notice(record));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_notification(&mut self, notification: &Value, depth: usize) -> Result<(), EventError> {
+        let text = notification["Message"].as_str().ok_or(EventError::NoMessage)?;
+        self.open(serde_json::from_str(text)?, depth + 1)
+    }
+
+    fn take(&mut self, index: usize, notice: Result<Option<Notice>, RecordFault>) {
+        match notice {
+            Ok(Some(notice)) => self.records.push(Ok(notice)),
+            Ok(None) => self.ignored.not_created += 1,
+            Err(reason) => self.records.push(Err(RecordError { index, reason })),
+        }
+    }
 }
 
 #[cfg(test)]

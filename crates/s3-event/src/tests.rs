@@ -1,20 +1,41 @@
 //! What becomes of the events in `tests/fixtures`, which have the form that AWS documents.
 
+use contract::MAX_KEY_BYTES;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 
 macro_rules! fixture {
     ($name:literal) => {
-        serde_json::from_str::<Value>(include_str!(concat!("../../tests/fixtures/", $name, ".json"))).unwrap()
+        serde_json::from_str::<Value>(include_str!(concat!("../tests/fixtures/", $name, ".json"))).unwrap()
     };
 }
 
-/// The notices of an event in which nothing is malformed.
+/// What an event that is no batch is about.
+fn whole(event: Value) -> Message {
+    match read(event).unwrap() {
+        Event::Whole(message) => message,
+        Event::Batch(messages) => panic!("a batch: {messages:?}"),
+    }
+}
+
+/// The messages of a batch.
+fn batch(event: Value) -> Vec<QueuedMessage> {
+    match read(event).unwrap() {
+        Event::Batch(messages) => messages,
+        Event::Whole(message) => panic!("no batch: {message:?}"),
+    }
+}
+
+/// The notices of a message in which nothing is malformed.
+fn sound(message: Message) -> Vec<Notice> {
+    message.records.into_iter().map(Result::unwrap).collect()
+}
+
 fn notices(event: Value) -> Vec<Notice> {
-    let read = read(event).unwrap();
-    assert!(read.malformed.is_empty(), "{:?}", read.malformed);
-    read.notices
+    sound(whole(event))
 }
 
 fn keys(event: Value) -> Vec<String> {
@@ -22,7 +43,7 @@ fn keys(event: Value) -> Vec<String> {
 }
 
 fn faults(event: Value) -> Vec<String> {
-    read(event).unwrap().malformed.iter().map(ToString::to_string).collect()
+    whole(event).records.iter().filter_map(|record| Some(record.as_ref().err()?.to_string())).collect()
 }
 
 /// A record about `object` in the fixture's form.
@@ -30,6 +51,28 @@ fn record(object: &Value) -> Value {
     let mut event = fixture!("put");
     event["Records"][0]["s3"]["object"] = object.clone();
     event
+}
+
+/// All that AWS leaves as it is in an event's key. A space becomes `+`, everything else `%XX`.
+const KEPT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/').remove(b' ');
+
+proptest! {
+    #[test]
+    fn every_key_is_itself_again_after_the_encoding_of_aws(
+        key in "(\\PC|[ +%/&=\u{0}-\u{1f}]|%2[0-9A-F]|\u{10ffff}){1,400}",
+    ) {
+        let end = (0..=key.len().min(MAX_KEY_BYTES)).rev().find(|&end| key.is_char_boundary(end)).unwrap();
+        let key = &key[..end];
+        let encoded = utf8_percent_encode(key, KEPT).to_string().replace(' ', "+");
+        prop_assert_eq!(decode_key(&encoded).unwrap(), key);
+        prop_assert_eq!(&keys(record(&json!({ "key": encoded }))), &[key]);
+    }
+
+    #[test]
+    fn no_json_makes_the_reader_panic(text in "[\\[{\"RecodsTypNtificanMge:, \\]}]{0,60}") {
+        let _ = read_body(&text);
+    }
 }
 
 #[test]
@@ -93,7 +136,7 @@ fn keys_are_decoded_exactly_once() {
 fn the_longest_keys_arrive_whole() {
     let keys = keys(fixture!("longest_keys"));
     assert_eq!(keys, ["é".repeat(512), "/".repeat(1024), "漢".repeat(341) + "x", " ".repeat(1024)]);
-    assert!(keys.iter().all(|key| key.len() == contract::MAX_KEY_BYTES));
+    assert!(keys.iter().all(|key| key.len() == MAX_KEY_BYTES));
 }
 
 #[test]
@@ -105,29 +148,28 @@ fn what_is_not_an_escape_stands_for_itself() {
 
 #[test]
 fn a_test_event_is_ignored_and_counted() {
-    let read = read(fixture!("test_event")).unwrap();
-    assert!(read.notices.is_empty() && read.malformed.is_empty());
+    let read = whole(fixture!("test_event"));
+    assert!(read.records.is_empty());
     assert_eq!(read.ignored, Ignored { test_events: 1, not_created: 0 });
 }
 
 #[test]
 fn records_about_anything_but_a_new_object_are_ignored_and_counted() {
-    let read = read(fixture!("removed")).unwrap();
-    assert!(read.notices.is_empty() && read.malformed.is_empty());
+    let read = whole(fixture!("removed"));
+    assert!(read.records.is_empty());
     assert_eq!(read.ignored, Ignored { test_events: 0, not_created: 3 });
 }
 
 #[test]
 fn every_record_of_an_event_is_looked_at() {
-    let read = read(fixture!("several_records")).unwrap();
-    let keys: Vec<_> = read.notices.iter().map(|notice| &*notice.key).collect();
+    let read = whole(fixture!("several_records"));
+    let keys: Vec<_> = read.notices().map(|notice| &*notice.key).collect();
     assert_eq!(keys, ["1.txt", "2.txt", "3.txt"]);
     assert_eq!(read.ignored.not_created, 1);
 }
 
 #[test]
 fn an_event_of_another_shape_is_an_error_and_never_nothing() {
-    assert_eq!(faults(fixture!("queued")), ["record 0: its source is \"aws:sqs\", not S3"]);
     for event in [
         json!(null),
         json!({}),
@@ -135,10 +177,28 @@ fn an_event_of_another_shape_is_an_error_and_never_nothing() {
         json!("s3"),
         json!({ "Records": {} }),
         json!({ "Event": "s3:Other" }),
+        json!({ "source": "aws.ec2", "detail-type": "Object Created", "detail": {} }),
     ] {
-        assert!(matches!(read(event), Err(EventError::NoRecords)));
+        assert!(matches!(read(event), Err(EventError::Unknown)));
     }
     assert_eq!(faults(json!({ "Records": [7] })), ["record 0: its source is \"\", not S3"]);
+    let kinesis = json!({ "Records": [{ "eventSource": "aws:kinesis" }] });
+    assert_eq!(faults(kinesis), ["record 0: its source is \"aws:kinesis\", not S3"]);
+    assert!(matches!(read(json!({ "Type": "Notification" })), Err(EventError::NoMessage)));
+    let text = json!({ "Type": "Notification", "Message": "hello" });
+    assert!(matches!(read(text), Err(EventError::Json(_))));
+    assert!(matches!(read_body(""), Err(EventError::Json(_))));
+}
+
+#[test]
+fn a_record_of_another_major_version_is_an_error() {
+    let mut event = fixture!("put");
+    for version in ["2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.99"] {
+        event["Records"][0]["eventVersion"] = json!(version);
+        assert_eq!(keys(event.clone()).len(), 1, "{version}");
+    }
+    event["Records"][0]["eventVersion"] = json!("3.0");
+    assert_eq!(faults(event), ["record 0: its eventVersion is \"3.0\"; this program reads 2.x"]);
 }
 
 #[test]
@@ -163,8 +223,102 @@ fn a_record_that_names_no_object_is_an_error() {
 fn a_malformed_record_does_not_hide_its_neighbours() {
     let mut event = fixture!("several_records");
     event["Records"][0]["s3"]["object"]["key"] = json!("%FF");
-    let read = read(event).unwrap();
-    assert_eq!(read.notices.len(), 2);
-    assert_eq!(read.malformed.len(), 1);
-    assert_eq!(read.malformed[0].index, 0);
+    let read = whole(event);
+    assert_eq!(read.notices().count(), 2);
+    assert_eq!(read.records[0].as_ref().unwrap_err().index, 0);
+}
+
+#[test]
+fn an_event_by_way_of_sns_is_the_event_itself() {
+    assert_eq!(keys(fixture!("sns")), ["red flower.jpg"]);
+    assert_eq!(whole(fixture!("sns_test_event")).ignored, Ignored { test_events: 1, not_created: 0 });
+}
+
+#[test]
+fn an_event_by_way_of_eventbridge_names_the_account_and_a_key_that_is_not_encoded() {
+    let expected = Notice {
+        version: 1,
+        id: Notice {
+            version_id: Some("IYV3p45BT0ac8hjHg1houSdS1a.Mro8e".to_owned()),
+            ..Notice::new("amzn-s3-demo-bucket1", "example-key")
+        }
+        .idempotency_id(),
+        bucket: "amzn-s3-demo-bucket1".to_owned(),
+        key: "example-key".to_owned(),
+        version_id: Some("IYV3p45BT0ac8hjHg1houSdS1a.Mro8e".to_owned()),
+        etag: Some("b1946ac92492d2347c6235b4d2611184".to_owned()),
+        size: Some(5),
+        sequencer: Some("617f08299329d189".to_owned()),
+        event_time: Some("2021-11-12T00:00:00Z".to_owned()),
+        event_name: Some("ObjectCreated:Put".to_owned()),
+        region: Some("ca-central-1".to_owned()),
+        account: Some("111122223333".to_owned()),
+    };
+    assert_eq!(notices(fixture!("eventbridge")), [expected]);
+    let [plain] = notices(fixture!("eventbridge_plain_key")).try_into().unwrap();
+    assert_eq!(plain.key, "red flower+one%2Ftwo 日本語.jpg");
+    assert_eq!(plain.event_name.as_deref(), Some("ObjectCreated:CompleteMultipartUpload"));
+    assert_eq!(whole(fixture!("eventbridge_deleted")).ignored, Ignored { test_events: 0, not_created: 1 });
+    let mut nameless = fixture!("eventbridge");
+    nameless["detail"]["object"]["key"] = json!("");
+    assert_eq!(faults(nameless), ["record 0: it names no key"]);
+}
+
+#[test]
+fn an_object_has_one_id_whatever_way_its_notice_came() {
+    let mut direct = fixture!("put");
+    let object = &mut direct["Records"][0]["s3"];
+    object["bucket"]["name"] = json!("amzn-s3-demo-bucket1");
+    object["object"] = json!({ "key": "example-key", "versionId": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e" });
+    assert_eq!(notices(direct)[0].id, notices(fixture!("eventbridge"))[0].id);
+}
+
+#[test]
+fn a_message_of_a_queue_may_hold_an_s3_event_or_wrap_it_in_sns_or_eventbridge() {
+    let keys_of = |event| -> Vec<String> {
+        let messages = batch(event).into_iter();
+        messages.flat_map(|queued| sound(queued.message.unwrap())).map(|notice| notice.key).collect()
+    };
+    assert_eq!(keys_of(fixture!("sqs")), ["1.txt"]);
+    assert_eq!(keys_of(fixture!("sqs_sns")), ["a+b.txt", "example-key"]);
+}
+
+#[test]
+fn each_message_of_a_batch_is_read_by_itself_and_keeps_its_id() {
+    let messages = batch(fixture!("sqs_batch"));
+    let summary: Vec<_> = messages
+        .iter()
+        .map(|queued| {
+            let Ok(message) = &queued.message else { return (0, 0, 0) };
+            let bad = message.records.iter().filter(|record| record.is_err()).count();
+            let Ignored { test_events, not_created } = message.ignored;
+            (message.notices().count(), bad, test_events + not_created)
+        })
+        .collect();
+    assert_eq!(
+        summary,
+        [(1, 0, 0), (0, 0, 0), (3, 0, 1), (0, 0, 3), (0, 0, 1), (1, 0, 0), (1, 0, 0), (0, 1, 0)]
+    );
+    assert!(matches!(messages[1].message, Err(EventError::Json(_))));
+    assert_eq!(messages[7].id, "059f36b4-87a3-44ab-83d2-661975800007");
+    assert!(messages.iter().all(|queued| queued.group.is_none()));
+    let groups: Vec<_> =
+        batch(fixture!("sqs_fifo")).into_iter().map(|queued| queued.group.unwrap()).collect();
+    assert_eq!(groups, ["a", "b", "b", "a"]);
+}
+
+#[test]
+fn a_message_that_cannot_be_named_fails_its_whole_batch() {
+    let mut event = fixture!("sqs_batch");
+    event["Records"][2]["messageId"] = json!(null);
+    assert!(matches!(read(event), Err(EventError::NoMessageId { index: 2 })));
+}
+
+#[test]
+fn wrappings_without_end_are_not_followed() {
+    let mut text = fixture!("put").to_string();
+    for _ in 0..5 {
+        text = json!({ "Type": "Notification", "Message": text }).to_string();
+    }
+    assert!(matches!(read_body(&text), Err(EventError::TooDeep)));
 }

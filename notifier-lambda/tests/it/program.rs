@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::SECRET;
 use crate::lambda::{Lambda, Outcome};
 use crate::server::{Answer, Server};
+use crate::{SECRET, fixture};
 
 fn put() -> Value {
-    serde_json::from_str(include_str!("../fixtures/put.json")).unwrap()
+    fixture!("put")
 }
 
 /// The program in an environment of its own.
@@ -50,7 +50,7 @@ async fn i7_an_event_ends_in_a_notice_at_the_server_and_only_then_in_a_response(
     let function = function(&lambda, &server.url());
 
     let outcome = lambda.invoke(&put()).await;
-    let summary = json!({ "relayed": 1, "ignored": { "test_events": 0, "not_created": 0 } });
+    let summary = json!({ "relayed": 1, "filtered": 0, "ignored": { "test_events": 0, "not_created": 0 } });
     assert_eq!(outcome, Outcome::Response(summary));
     let [refused, taken] = server.notices().try_into().unwrap();
     assert_eq!(refused, taken);
@@ -59,8 +59,16 @@ async fn i7_an_event_ends_in_a_notice_at_the_server_and_only_then_in_a_response(
     let logs = logs(function).await;
     let relayed = logs.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let relayed = relayed.filter(|line| line["message"] == "relayed").collect::<Vec<_>>();
-    assert_eq!(relayed.len(), 1, "{logs}");
-    assert_eq!(relayed[0]["notice"], *taken.id);
+    let [line] = &*relayed else { panic!("{logs}") };
+    for (field, value) in
+        [("notice_id", &*taken.id), ("cut", &taken.id), ("bucket", &taken.bucket), ("key", &taken.key)]
+    {
+        assert_eq!(line[field], *value, "{field}");
+    }
+    for line in logs.lines().filter(|line| line.contains("trying again") || line.contains("ended")) {
+        assert!(line.contains("\"request_id\":\""), "{line}");
+    }
+    assert!(line["span"]["request_id"].as_str().is_some_and(|id| id.len() > 8), "{logs}");
     assert!(!logs.contains(SECRET) && !logs.contains("MfKQ9r8G"), "{logs}");
 }
 
@@ -80,8 +88,8 @@ async fn i7_without_a_server_the_invocation_fails_within_its_deadline_and_the_ne
         "{message}"
     );
 
-    let test_event = serde_json::from_str(include_str!("../fixtures/test_event.json")).unwrap();
-    let summary = json!({ "relayed": 0, "ignored": { "test_events": 1, "not_created": 0 } });
+    let test_event = fixture!("test_event");
+    let summary = json!({ "relayed": 0, "filtered": 0, "ignored": { "test_events": 1, "not_created": 0 } });
     assert_eq!(lambda.invoke(&test_event).await, Outcome::Response(summary));
 }
 
