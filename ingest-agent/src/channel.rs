@@ -69,11 +69,11 @@ pub struct QueueRoom {
 /// silently, lose them.
 pub fn open(config: &ChannelConfig, readers: &[&str]) -> Result<ChannelHandle, StartError> {
     let failed = |error| StartError::Channel { name: config.name.to_string(), error };
-    let mut claim_nonce = None;
-    let channel: Arc<dyn Channel> = match &config.kind {
+    let name = config.name.to_string();
+    match &config.kind {
         ChannelKind::Memory { capacity_events, transaction_capacity, capacity_bytes } => {
             let channel = MemoryChannel::new(*capacity_events, *transaction_capacity, *capacity_bytes);
-            Arc::new(channel.map_err(failed)?)
+            Ok(ChannelHandle::new(name, Arc::new(channel.map_err(failed)?), config.queue_bytes))
         }
         ChannelKind::Durable { dir, options } => {
             let (channel, recovery) = DurableChannel::open(dir, options).map_err(failed)?;
@@ -86,11 +86,9 @@ pub fn open(config: &ChannelConfig, readers: &[&str]) -> Result<ChannelHandle, S
                     dir: dir.display().to_string(),
                 });
             }
-            claim_nonce = Some(channel.claim_nonce());
-            Arc::new(channel)
+            Ok(ChannelHandle::durable(name, channel, config.queue_bytes))
         }
-    };
-    Ok(ChannelHandle::build(config.name.to_string(), channel, config.queue_bytes, claim_nonce))
+    }
 }
 
 // === impl ChannelHandle ===
@@ -105,6 +103,12 @@ impl ChannelHandle {
     /// Wraps `channel`; `queue_bytes` bounds what all its sources together may have between socket and sync.
     pub fn new(name: impl Into<String>, channel: Arc<dyn Channel>, queue_bytes: u32) -> Self {
         Self::build(name.into(), channel, queue_bytes, None)
+    }
+
+    /// As [`new`](Self::new), with what makes copies of a durable channel known.
+    pub fn durable(name: impl Into<String>, channel: DurableChannel, queue_bytes: u32) -> Self {
+        let nonce = channel.claim_nonce();
+        Self::build(name.into(), Arc::new(channel), queue_bytes, Some(nonce))
     }
 
     fn build(

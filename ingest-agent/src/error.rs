@@ -148,6 +148,7 @@ pub(crate) fn s3_code(error: &S3SinkError) -> u8 {
         S3SinkError::Read(_) | S3SinkError::Journal(_) | S3SinkError::Io { .. } => exit::IO,
         S3SinkError::Decode(_)
         | S3SinkError::Record(_)
+        | S3SinkError::Ahead { .. }
         | S3SinkError::Unknown { .. }
         | S3SinkError::Gone { .. } => exit::DATA,
         S3SinkError::FailPoint(_) => exit::SOFTWARE,

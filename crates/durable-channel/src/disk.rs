@@ -82,7 +82,7 @@ pub struct OsDisk;
 const MAX_SLICES: usize = 1024;
 
 /// Reads until `bytes` is full or the file ends; returns how much that was.
-pub(crate) fn read_full(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub fn read_full(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < bytes.len() {
         match file.read_at(&mut bytes[done..], offset + done as u64) {
@@ -116,13 +116,13 @@ pub(crate) fn write_all(
     Ok(())
 }
 
-/// As [`write_all`] for one piece.
-pub(crate) fn write_piece(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+/// Writes all of `bytes`.
+pub fn write_piece(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     write_all(file, &mut [IoSlice::new(bytes)], offset)
 }
 
 /// Whether the disk, or our share of it, has no room.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 

@@ -91,6 +91,11 @@ pub(super) const KEYS: Keys = Keys {
             "\"4GiB\"",
             "How large the staging log may grow; beyond that, partitions are sealed early.",
         ),
+        key(
+            "journal",
+            "\"16MiB\"",
+            "Each of the two files of a new journal; a quarter of it bounds what is kept in memory of cuts that wait.",
+        ),
         optional(
             "retain_high",
             "When the channel holds more than this, the partitions with the oldest events are sealed early; half of its capacity if absent.",
@@ -193,6 +198,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     let max_open_partitions = section.bounded::<u64>("max_open_partitions", 1, 1_000_000);
     let staging_memory_bytes = section.bounded::<Size>("staging_memory", 1 << 20, 1 << 40);
     let staging_bytes = section.bounded::<Size>("staging", 8 << 20, u64::MAX);
+    let journal_bytes = section.bounded::<Size>("journal", 1 << 20, 1 << 30);
     let retain_high = section.optional::<Size>("retain_high");
     let put_limit_bytes = section.bounded::<Size>("put_limit", 5 << 20, 5 << 30);
     let part_bytes = section.bounded::<Size>("part", 5 << 20, 5 << 30);
@@ -227,6 +233,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         max_open_partitions: max_open_partitions? as usize,
         staging_memory_bytes: staging_memory_bytes?,
         staging_bytes: staging_bytes?,
+        journal_bytes: journal_bytes?,
         retain_high_bytes: retain_high?.map_or(capacity_bytes / 2, Into::into),
         put_limit_bytes: put_limit_bytes?,
         part_bytes: part_bytes?,

@@ -36,6 +36,7 @@ mod roll;
 mod rows;
 mod runs;
 mod seal;
+mod seams;
 mod shared;
 mod sink;
 mod staging;
@@ -51,7 +52,7 @@ use blob_store::{BlobStore, S3Store};
 pub use config::{RetryConfig, RollConfig, S3SinkConfig, Unresolved};
 pub use error::S3SinkError;
 pub use points::FailPoints;
-pub use shared::Buckets;
+pub use seams::{Buckets, Seams};
 
 use super::SinkContext;
 
@@ -59,17 +60,12 @@ use super::SinkContext;
 pub async fn run(config: S3SinkConfig, context: SinkContext) -> Result<(), S3SinkError> {
     let store = S3Store::connect(config.store.clone()).await?;
     let buckets: Buckets = Arc::new(move |bucket| Arc::new(store.for_bucket(bucket)) as Arc<dyn BlobStore>);
-    run_with(config, context, buckets, FailPoints::default()).await
+    run_with(config, context, Seams::new(buckets)).await
 }
 
-/// As [`run`], with stores and fail points of the caller's.
-pub async fn run_with(
-    config: S3SinkConfig,
-    context: SinkContext,
-    buckets: Buckets,
-    points: FailPoints,
-) -> Result<(), S3SinkError> {
-    match sink::Sink::open(config, context, buckets, points).await? {
+/// As [`run`], with the caller's own [`Seams`].
+pub async fn run_with(config: S3SinkConfig, context: SinkContext, seams: Seams) -> Result<(), S3SinkError> {
+    match sink::Sink::open(config, context, seams).await? {
         Some(sink) => sink.run().await,
         None => Ok(()),
     }

@@ -7,5 +7,8 @@ mod claims;
 mod crashes;
 mod damage;
 mod dead_letters;
+mod every_answer;
+mod power;
 mod rig;
 mod rolling;
+mod steps;

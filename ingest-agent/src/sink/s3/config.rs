@@ -38,6 +38,9 @@ pub struct S3SinkConfig {
     pub staging_memory_bytes: u64,
     /// The most bytes of the staging log on disk; beyond it partitions are sealed early.
     pub staging_bytes: u64,
+    /// The bytes of each of the journal's two files, allocated ahead. A quarter of it bounds what the sink keeps in
+    /// memory of positions and of cuts that wait.
+    pub journal_bytes: u64,
     /// When the channel holds more bytes than this, the partitions with the oldest events are sealed early.
     pub retain_high_bytes: u64,
     /// The largest object that is sent in one request, in bytes; larger ones go in parts.

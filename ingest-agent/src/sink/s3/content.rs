@@ -1,12 +1,12 @@
 //! The bytes of an attempt, wherever they are, in slices: what a put sends and a part is cut from.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use blob_store::Body;
 use bytes::Bytes;
+use durable_channel::disk::{self, Disk, Mode};
 use futures_util::stream;
 
 use super::cut::{Attempt, BytesAt, Cut, Extent};
@@ -98,9 +98,8 @@ impl Content {
                 }
             }
             BytesAt::Kept => {
-                let path = shared.kept(cut.number);
-                let file = path.and_then(|path| File::open(path).ok());
-                let file = staging::Bytes::of(file?);
+                let path = shared.kept(cut.number)?;
+                let file = staging::Bytes::of(shared.seams.disk.open(&path, Mode::Read).ok()?);
                 Source::Files([Piece { before: 0, file, offset: 0, length: attempt.length }].into())
             }
         };
@@ -133,38 +132,43 @@ impl Content {
     }
 
     /// Writes the whole to a new file at `path` and syncs it: whole and as `attempt` says, or not at all.
-    pub(crate) async fn keep(&self, path: &Path, attempt: &Attempt) -> Result<Keeping, S3SinkError> {
+    pub(crate) async fn keep(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        attempt: &Attempt,
+    ) -> Result<Keeping, S3SinkError> {
         let unfinished = path.with_extension("tmp");
-        let kept = match self.write(&unfinished, attempt).await {
-            Ok(true) => put_in_place(&unfinished, path),
+        let kept = match self.write(disk, &unfinished, attempt).await {
+            Ok(true) => put_in_place(disk, &unfinished, path),
             Ok(false) => Ok(Keeping::OtherBytes),
             Err(error) => Err(error),
         };
         if !matches!(kept, Ok(Keeping::Kept)) {
             // It may not be there; if it stays, the next try overwrites it.
-            let _ = std::fs::remove_file(&unfinished);
+            let _ = disk.remove(&unfinished);
         }
         match kept {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Keeping::NoRoom),
+            Err(error) if disk::is_full(&error) => Ok(Keeping::NoRoom),
             kept => kept.map_err(S3SinkError::io("keeping the bytes of a dead cut")),
         }
     }
 
     /// Writes the whole to a new file, synced; false if it cannot be read or is not what `attempt` says.
-    async fn write(&self, path: &Path, attempt: &Attempt) -> io::Result<bool> {
-        std::fs::create_dir_all(folder(path))?;
-        let mut file = File::create(path)?;
+    async fn write(&self, disk: &dyn Disk, path: &Path, attempt: &Attempt) -> io::Result<bool> {
+        disk.create_dir_all(folder(path))?;
+        let file = disk.open(path, Mode::Create)?;
         let Ok(mut slices) = self.slices(&Mark::default(), attempt.length) else { return Ok(false) };
         let (mut length, mut crc32c) = (0, 0);
         loop {
             let Ok(slice) = slices.next() else { return Ok(false) };
             let Some(slice) = slice else { break };
-            io::Write::write_all(&mut file, &slice)?;
+            disk::write_piece(&*file, &slice, length)?;
             length += slice.len() as u64;
             crc32c = crc32c::crc32c_append(crc32c, &slice);
             tokio::task::yield_now().await;
         }
-        file.sync_all()?;
+        file.sync()?;
         Ok((length, crc32c) == (attempt.length, attempt.crc32c))
     }
 
@@ -248,12 +252,12 @@ impl Slices {
 }
 
 /// Gives a file that is whole its name, durably.
-fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<Keeping> {
+fn put_in_place(disk: &dyn Disk, unfinished: &Path, path: &Path) -> io::Result<Keeping> {
     let dir = folder(path);
-    std::fs::rename(unfinished, path)?;
-    File::open(dir)?.sync_all()?;
+    disk.rename(unfinished, path)?;
+    disk.sync_dir(dir)?;
     // The folder itself may be new.
-    File::open(folder(dir))?.sync_all()?;
+    disk.sync_dir(folder(dir))?;
     Ok(Keeping::Kept)
 }
 

@@ -7,10 +7,11 @@
 use std::path::Path;
 
 use contract::SinkName;
+use durable_channel::disk::OsDisk;
 use durable_channel::{Channel, DurableChannel, Options, Reader, Start};
 
 use super::error::S3SinkError;
-use super::ledger::Ledger;
+use super::ledger::{DEFAULT_JOURNAL_BYTES, Ledger};
 use super::shared::kept_in;
 use super::state::Record;
 
@@ -68,7 +69,7 @@ impl DeadCuts {
             return Err(DeadError::NoSink(sink.clone()));
         }
         let reader = channel.reader(sink.as_str(), Start::Oldest)?;
-        let ledger = Ledger::open(reader.dir(), reader.released())?;
+        let ledger = Ledger::open(&OsDisk, reader.dir(), DEFAULT_JOURNAL_BYTES, reader.released())?;
         Ok(Self { ledger, reader, channel })
     }
 

@@ -13,7 +13,8 @@ pub enum S3SinkError {
     /// snapshot, or a hand. Nothing is lost: the events stay in the channel.
     #[error(
         "fork: s3://{bucket}/{key} holds another object than the one that cut {cut} sealed; \
-         another agent writes with this channel's identity, or somebody wrote there by hand"
+         another agent writes with this channel's identity, or somebody wrote there by hand; \
+         `ingest-agent channel adopt` lets this one go on under an identity of its own"
     )]
     Fork {
         /// The cut that should be there.
@@ -33,6 +34,19 @@ pub enum S3SinkError {
         bucket: String,
         /// The key of the claim.
         key: String,
+    },
+    /// The journal holds positions that the channel has never given: the channel's segments are an older copy. What
+    /// comes next would be given positions that count as shipped.
+    #[error(
+        "the sink's journal holds positions below {held}, but the channel ends at {next}: segments of an older backup \
+         lie beside a newer journal; restore the folder as a whole, or give up what this sink had sealed: \
+         `ingest-agent channel retire`, then `ingest-agent channel adopt`"
+    )]
+    Ahead {
+        /// One past the highest position that the journal holds.
+        held: u64,
+        /// The position that the channel gives next.
+        next: u64,
     },
     /// The store cannot be reached at all with these settings.
     #[error("setting up the connection to the store")]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use durable_channel::Journal;
+use durable_channel::disk::Disk;
 
 use super::error::S3SinkError;
 use super::state::{Record, State};
@@ -14,20 +15,27 @@ pub(crate) struct Ledger {
     journal: Option<Journal>,
 }
 
-/// The journal's files, allocated ahead, so that a full disk never stops the drain.
-const JOURNAL_BYTES: u64 = 16 << 20;
+/// What each of the journal's two files takes unless configured. Allocated ahead, so that a full disk never stops
+/// the drain.
+pub(crate) const DEFAULT_JOURNAL_BYTES: u64 = 16 << 20;
 
-/// What the state may take of memory, and a snapshot of the journal. A sink that holds more reads no further.
-pub(crate) const STATE_BYTES: u64 = JOURNAL_BYTES / 4;
+/// The part of a journal's file that the state may take, in memory and as a snapshot. A sink that holds more reads
+/// no further.
+pub(crate) const STATE_SHARE: u64 = 4;
 
 impl Ledger {
-    /// Opens the journal in `dir`. A sink that has none yet starts at `origin`.
-    pub(crate) fn open(dir: Option<&Path>, origin: u64) -> Result<Self, S3SinkError> {
+    /// Opens the journal in `dir`, of two files with `bytes` each. A sink that has none yet starts at `origin`.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: Option<&Path>,
+        bytes: u64,
+        origin: u64,
+    ) -> Result<Self, S3SinkError> {
         let mut state = State::new(origin);
         let Some(dir) = dir else {
             return Ok(Self { state, journal: None });
         };
-        let (mut journal, records) = Journal::open(dir, "cuts", JOURNAL_BYTES)?;
+        let (mut journal, records) = Journal::open_on(disk, dir, "cuts", bytes)?;
         for record in &records {
             state.apply(Record::decode(record)?)?;
         }

@@ -5,12 +5,12 @@
 //! start, and to the bucket's lifecycle rule.
 
 use blob_store::{ErrorKind, StoreError, UploadId};
-use contract::{ChannelId, ObjectKey};
+use contract::ObjectKey;
 
 use super::shared::Shared;
 
 /// Aborts what an earlier run left.
-pub(crate) async fn abort(shared: &Shared, channel: ChannelId) {
+pub(crate) async fn abort(shared: &Shared) {
     let journalled: Vec<_> = {
         let ledger = shared.ledger();
         let pending = ledger.state().pending.values();
@@ -21,12 +21,13 @@ pub(crate) async fn abort(shared: &Shared, channel: ChannelId) {
         abort_one(shared, &bucket, &key, &id).await;
     }
     let bucket = &shared.config.store.bucket;
-    let listed = (shared.buckets)(bucket).list_uploads(&shared.config.prefix).await;
+    let listed = shared.bucket(bucket).list_uploads(&shared.config.prefix).await;
     shared.metrics.requests.inc();
     match listed {
         Ok(uploads) => {
             let is_ours = |key: &str| {
-                ObjectKey::cut_of(key).is_some_and(|cut| cut.channel == channel && cut.sink == shared.name)
+                ObjectKey::cut_of(key)
+                    .is_some_and(|cut| cut.channel == shared.channel && cut.sink == shared.name)
             };
             for upload in uploads.into_iter().filter(|upload| is_ours(&upload.key)) {
                 abort_one(shared, bucket, &upload.key, &upload.id).await;
@@ -37,7 +38,7 @@ pub(crate) async fn abort(shared: &Shared, channel: ChannelId) {
 }
 
 async fn abort_one(shared: &Shared, bucket: &str, key: &str, id: &UploadId) {
-    let aborted = (shared.buckets)(bucket).abort_upload(key, id).await;
+    let aborted = shared.bucket(bucket).abort_upload(key, id).await;
     shared.metrics.requests.inc();
     match aborted {
         Ok(()) => tracing::info!(key, "aborted an upload that an earlier run had left"),

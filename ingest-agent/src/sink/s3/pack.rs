@@ -47,9 +47,9 @@ pub(crate) struct Packed {
 }
 
 impl Packer {
-    /// Packs with `codec` into `staging`.
-    pub(crate) fn new(staging: Staging, codec: Codec) -> io::Result<Self> {
-        Ok(Self { staging, codec, compressor: codec.compressor()?, frame: Vec::new(), memory: 0 })
+    /// Packs with `codec`, done by `compressor`, into `staging`.
+    pub(crate) fn new(staging: Staging, codec: Codec, compressor: Compressor) -> Self {
+        Self { staging, codec, compressor, frame: Vec::new(), memory: 0 }
     }
 
     /// Raw bytes in memory of all packs.
@@ -176,6 +176,9 @@ impl Pack {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::sync::Arc;
+
+    use durable_channel::disk::{Disk, OsDisk};
 
     use super::*;
 
@@ -196,8 +199,9 @@ mod tests {
             [(Codec::None, 7), (Codec::Gzip(1), 7), (Codec::Zstd(1), 7), (Codec::Gzip(1), usize::MAX)]
         {
             let dir = tempfile::tempdir().unwrap();
-            let staging = Staging::open(Some(dir.path()), 1 << 20, []).unwrap();
-            let mut packer = Packer::new(staging, codec).unwrap();
+            let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+            let staging = Staging::open(&disk, Some(dir.path()), 1 << 20, []).unwrap();
+            let mut packer = Packer::new(staging, codec, codec.compressor().unwrap());
             let mut packs: Vec<Pack> = (0..5).map(|_| Pack::default()).collect();
             let mut expected = vec![Vec::new(); 5];
             for index in 0..6000 {

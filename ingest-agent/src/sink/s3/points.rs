@@ -10,19 +10,33 @@ use super::error::S3SinkError;
 pub struct FailPoints(Option<Arc<dyn Fn(&'static str) -> bool + Send + Sync>>);
 
 impl FailPoints {
-    /// Every point, in the order in which a cut meets them.
-    pub const ALL: [&'static str; 11] = [
+    /// Every point, in the order in which a channel and its cuts meet them: before and after whatever makes a
+    /// difference on the disk or in the store. After a request means that its answer is lost.
+    pub const ALL: [&'static str; 24] = [
+        "before_claim",
+        "after_claim",
+        "before_leftovers",
         "before_staging_sync",
         "before_seal",
         "after_seal",
+        "before_attempt",
         "after_attempt",
         "before_put",
+        "after_put",
+        "before_create",
         "after_create",
         "after_upload_recorded",
+        "before_part",
         "after_part",
+        "before_complete",
         "after_complete",
+        "after_look",
+        "before_abort",
+        "after_abort",
+        "before_keep",
         "before_done",
         "after_done",
+        "before_release",
     ];
 
     /// Stops where `stop` says so.

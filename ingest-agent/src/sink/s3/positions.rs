@@ -37,6 +37,16 @@ impl PositionSet {
         self.watermark
     }
 
+    /// One past the highest position that is held.
+    pub(crate) fn end(&self) -> u64 {
+        let highest = |words: &[u64; WORDS]| (0..BLOCK).rev().find(|&bit| is_set(words, bit));
+        let end = self.blocks.last_key_value().and_then(|(index, block)| match block {
+            Block::Full => Some((index + 1) * BLOCK),
+            Block::Some(words) => highest(words).map(|bit| index * BLOCK + bit + 1),
+        });
+        self.watermark.max(end.unwrap_or_default())
+    }
+
     /// Adds adjacent positions.
     pub(crate) fn insert(&mut self, run: Range<u64>) {
         let mut start = run.start.max(self.watermark);
@@ -184,6 +194,7 @@ mod tests {
                 model.extend(start..start + length);
                 let absent = |from| (from..100_000).find(|position| !model.contains(position)).unwrap();
                 prop_assert_eq!(set.watermark(), absent(0));
+                prop_assert_eq!(set.end(), model.last().map_or(0, |last| last + 1));
                 for &probe in &probes {
                     prop_assert_eq!(set.contains(probe), model.contains(&probe));
                     prop_assert_eq!(set.next_absent(probe), absent(probe).max(set.watermark()));

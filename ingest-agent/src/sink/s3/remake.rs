@@ -75,7 +75,7 @@ type Repacked = Result<(u64, u32, BytesAt), std::ops::Range<u64>>;
 /// Encodes and compresses the cut into the staging log once more, synced.
 async fn pack_again(shared: &Arc<Shared>, rows: &mut Rows, codec: Codec) -> Result<Repacked, S3SinkError> {
     let failed = || S3SinkError::io("staging a sealed cut again");
-    let mut compressor = codec.compressor().map_err(failed())?;
+    let mut compressor = (shared.seams.compressors)(codec).map_err(failed())?;
     let (mut pack, mut slice) = (Pack::default(), Vec::new());
     loop {
         slice.clear();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{ChannelId, CutId, CutKind, ObjectKey};
+use contract::{CutId, CutKind, ObjectKey};
 
 use super::cut::{Attempt, BytesAt, Cut, DEAD_ENCODER, Sums};
 use super::error::S3SinkError;
@@ -15,37 +15,36 @@ use super::state::Record;
 const CUTS_AT_ONCE: usize = 1000;
 
 /// Seals `closed` in this order: staging synced first, then all their records with one sync (I3, I4).
-pub(crate) fn seal(shared: &Shared, channel: ChannelId, closed: Vec<OpenCut>) -> Result<(), S3SinkError> {
+pub(crate) fn seal(shared: &Shared, closed: Vec<OpenCut>) -> Result<(), S3SinkError> {
     let mut closed = closed.into_iter().peekable();
     while closed.peek().is_some() {
-        seal_some(shared, channel, closed.by_ref().take(CUTS_AT_ONCE).collect())?;
+        seal_some(shared, closed.by_ref().take(CUTS_AT_ONCE).collect())?;
     }
     Ok(())
 }
 
-fn seal_some(shared: &Shared, channel: ChannelId, closed: Vec<OpenCut>) -> Result<(), S3SinkError> {
+fn seal_some(shared: &Shared, closed: Vec<OpenCut>) -> Result<(), S3SinkError> {
     let (mut number, mut totals) = {
         let ledger = shared.ledger();
         (ledger.state().next_cut, ledger.state().sealed)
     };
     let mut records = Vec::with_capacity(closed.len());
     for open in closed {
-        let (cut, attempt) = determine(shared, channel, number, totals, open)?;
+        let (cut, attempt) = determine(shared, number, totals, open)?;
         totals = cut.totals;
         number += 1;
         records.push(Record::Sealed(Arc::new(cut), attempt));
     }
-    shared.points.reach("before_staging_sync")?;
+    shared.reach("before_staging_sync")?;
     shared.packer().staging.sync().map_err(S3SinkError::io("syncing the staging log"))?;
-    shared.points.reach("before_seal")?;
+    shared.reach("before_seal")?;
     shared.metrics.cuts_sealed.inc_by(records.len() as u64);
     shared.commit(records)?;
-    shared.points.reach("after_seal")
+    shared.reach("after_seal")
 }
 
 fn determine(
     shared: &Shared,
-    channel: ChannelId,
     number: u64,
     before: Sums,
     open: OpenCut,
@@ -58,7 +57,7 @@ fn determine(
         }
     };
     let config = &shared.config;
-    let id = CutId { channel, sink: shared.name.clone(), number };
+    let id = CutId { channel: shared.channel, sink: shared.name.clone(), number };
     let count = open.runs.count();
     let (extension, encoder, codec, content_type, content_encoding, totals) = match open.kind {
         CutKind::Events => (
@@ -81,7 +80,7 @@ fn determine(
     let key = ObjectKey::render(&config.prefix, &open.partition, &id, &extension);
     let cut = Cut {
         number,
-        channel,
+        channel: shared.channel,
         kind: open.kind,
         bucket: config.store.bucket.clone(),
         // Too long a partition was a dead letter before it could be sealed.

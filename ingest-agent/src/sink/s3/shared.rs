@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blob_store::BlobStore;
-use contract::SinkName;
+use contract::{ChannelId, SinkName};
 use durable_channel::{Cursor, Reader};
 
 use super::config::S3SinkConfig;
@@ -13,20 +13,17 @@ use super::cut::Cut;
 use super::error::S3SinkError;
 use super::ledger::Ledger;
 use super::pack::Packer;
-use super::points::FailPoints;
+use super::seams::Seams;
 use super::state::Record;
 use crate::telemetry::{SinkMetrics, Totals};
-
-/// The store of a bucket, by the bucket's name: cuts that were sealed for another bucket go there.
-pub type Buckets = Arc<dyn Fn(&str) -> Arc<dyn BlobStore> + Send + Sync>;
 
 /// What the loop of the sink and its uploads share.
 pub(crate) struct Shared {
     pub(super) name: SinkName,
+    pub(super) channel: ChannelId,
     pub(super) config: S3SinkConfig,
-    pub(super) buckets: Buckets,
+    pub(super) seams: Seams,
     pub(super) metrics: Arc<SinkMetrics>,
-    pub(super) points: FailPoints,
     pub(super) dir: Option<PathBuf>,
     pub(super) reader: Mutex<Reader>,
     pub(super) ledger: Mutex<Ledger>,
@@ -48,6 +45,16 @@ impl Shared {
 
     pub(super) fn packer(&self) -> MutexGuard<'_, Packer> {
         self.packer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store of a bucket.
+    pub(super) fn bucket(&self, name: &str) -> Arc<dyn BlobStore> {
+        (self.seams.buckets)(name)
+    }
+
+    /// Stops here, if a test wants a crash here.
+    pub(super) fn reach(&self, point: &'static str) -> Result<(), S3SinkError> {
+        self.seams.points.reach(point)
     }
 
     /// Where the bytes of a dead cut are kept.
@@ -84,7 +91,7 @@ impl Shared {
     /// Deletes the kept bytes of a cut that is no longer dead.
     pub(super) fn forget_kept(&self, cut: &Cut) {
         if let Some(path) = self.kept(cut.number)
-            && let Err(error) = std::fs::remove_file(path)
+            && let Err(error) = self.seams.disk.remove(&path)
         {
             tracing::warn!(%error, cut = cut.number, "the kept bytes of a cut could not be deleted");
         }

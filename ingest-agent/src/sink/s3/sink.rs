@@ -21,9 +21,9 @@ use super::gather::Gather;
 use super::ledger::Ledger;
 use super::leftovers;
 use super::pack::Packer;
-use super::points::FailPoints;
 use super::seal::seal;
-use super::shared::{Buckets, Shared, gauge};
+use super::seams::Seams;
+use super::shared::{Shared, gauge};
 use super::staging::Staging;
 use super::state::Record;
 use super::upload::{Shipped, Upload};
@@ -38,7 +38,6 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Sink {
     shared: Arc<Shared>,
     channel: ChannelHandle,
-    channel_id: ChannelId,
     shutdown: CancellationToken,
     shutdown_timeout: Duration,
     requests: mpsc::Receiver<FlushRequest>,
@@ -79,11 +78,14 @@ impl Sink {
     pub(crate) async fn open(
         config: S3SinkConfig,
         ctx: SinkContext,
-        buckets: Buckets,
-        points: FailPoints,
+        seams: Seams,
     ) -> Result<Option<Self>, S3SinkError> {
         let dir = ctx.reader.dir().map(std::path::Path::to_owned);
-        let ledger = Ledger::open(dir.as_deref(), ctx.reader.released())?;
+        let ledger = Ledger::open(&*seams.disk, dir.as_deref(), config.journal_bytes, ctx.reader.released())?;
+        let (held, next) = (ledger.state().held.end(), ctx.channel.synced_end());
+        if held > next {
+            return Err(S3SinkError::Ahead { held, next });
+        }
         let staged = ledger.state().pending.values().flat_map(|pending| &pending.attempts);
         let needed = staged.flat_map(|attempt| match &attempt.bytes {
             BytesAt::Staged(extents) => extents.clone(),
@@ -91,27 +93,27 @@ impl Sink {
         });
         let file_bytes = (config.staging_bytes / 16).clamp(1 << 20, 64 << 20);
         let failed = || S3SinkError::io("opening the staging log");
-        let staging = Staging::open(dir.as_deref(), file_bytes, needed).map_err(failed())?;
-        let packer = Packer::new(staging, config.codec).map_err(failed())?;
+        let staging = Staging::open(&seams.disk, dir.as_deref(), file_bytes, needed).map_err(failed())?;
+        let compressor = (seams.compressors)(config.codec).map_err(failed())?;
+        let packer = Packer::new(staging, config.codec, compressor);
         let channel_id = ChannelId(ctx.channel.channel().id());
         let position = ledger.state().held.watermark();
         let sink = Self {
             gather: Gather::new(&config, channel_id, &ctx.name),
             position,
-            replay_end: ctx.channel.synced_end().max(position),
+            replay_end: next.max(position),
             shared: Arc::new(Shared {
                 name: ctx.name,
+                channel: channel_id,
                 config,
-                buckets,
+                seams,
                 metrics: ctx.metrics,
-                points,
                 dir,
                 reader: ctx.reader.into(),
                 ledger: ledger.into(),
                 packer: packer.into(),
             }),
             channel: ctx.channel,
-            channel_id,
             shutdown: ctx.shutdown,
             shutdown_timeout: ctx.shutdown_timeout,
             requests: ctx.flush,
@@ -139,13 +141,16 @@ impl Sink {
         if let (Some(prefix), Some(nonce)) = (&shared.config.control_prefix, self.channel.claim_nonce()) {
             let prefix = prefix.trim_end_matches('/');
             let incarnation = self.channel.channel().incarnation();
-            let key = format!("{prefix}/claims/{}-{}/{incarnation:012}", self.channel_id, shared.name);
+            let key = format!("{prefix}/claims/{}-{}/{incarnation:012}", shared.channel, shared.name);
             let nonce = hex::encode(nonce);
-            let store = (shared.buckets)(&shared.config.store.bucket);
+            let store = shared.bucket(&shared.config.store.bucket);
             let mut backoff = Backoff::new(shared.config.retry);
             loop {
                 shared.metrics.requests.inc();
-                match claim(&*store, &key, &nonce).await {
+                shared.reach("before_claim")?;
+                let claimed = claim(&*store, &key, &nonce).await;
+                shared.reach("after_claim")?;
+                match claimed {
                     Ok(Claimed::Ours) => break,
                     Ok(Claimed::Forbidden(error)) => {
                         tracing::warn!(%key, error = %error, "copies of this channel cannot be detected: s3:PutObject and s3:GetObject below control_prefix are missing");
@@ -164,8 +169,9 @@ impl Sink {
                 }
             }
         }
+        shared.reach("before_leftovers")?;
         if shared.dir.is_some() {
-            leftovers::abort(shared, self.channel_id).await;
+            leftovers::abort(shared).await;
         }
         Ok(())
     }
@@ -178,7 +184,7 @@ impl Sink {
             let mut progress = self.channel.progress();
             let turn = self.read()?;
             self.close_due(turn);
-            seal(&self.shared, self.channel_id, self.gather.take_closed())?;
+            seal(&self.shared, self.gather.take_closed())?;
             self.start_uploads();
             self.answer();
             self.show();
@@ -295,9 +301,9 @@ impl Sink {
         if records.is_empty() {
             return Ok(());
         }
-        self.shared.points.reach("before_done")?;
+        self.shared.reach("before_done")?;
         self.shared.commit(records)?;
-        self.shared.points.reach("after_done")?;
+        self.shared.reach("after_done")?;
         for (pending, stored) in freed {
             for attempt in &pending.attempts {
                 if let BytesAt::Staged(extents) = &attempt.bytes {
@@ -309,6 +315,7 @@ impl Sink {
                 self.shared.forget_kept(&pending.cut);
             }
         }
+        self.shared.reach("before_release")?;
         self.release()
     }
 

@@ -10,17 +10,17 @@
 //! the work of making them again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use durable_channel::disk::{self, Disk, DiskFile, Mode};
 
 use super::cut::Extent;
 
 /// The staging log of one sink.
-#[derive(Debug)]
 pub(crate) struct Staging {
+    disk: Arc<dyn Disk>,
     dir: Option<PathBuf>,
     file_bytes: u64,
     files: BTreeMap<u64, LogFile>,
@@ -31,12 +31,11 @@ pub(crate) struct Staging {
 }
 
 /// Where extents of one file can be read, also after the log has deleted it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Bytes {
     backing: Arc<Backing>,
 }
 
-#[derive(Debug)]
 struct LogFile {
     backing: Arc<Backing>,
     length: u64,
@@ -44,9 +43,8 @@ struct LogFile {
     dirty: bool,
 }
 
-#[derive(Debug)]
 enum Backing {
-    Disk(File),
+    Disk(Arc<dyn DiskFile>),
     Memory(RwLock<Vec<u8>>),
 }
 
@@ -57,6 +55,7 @@ impl Staging {
     ///
     /// A file is closed once it holds `file_bytes`.
     pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
         dir: Option<&Path>,
         file_bytes: u64,
         needed: impl IntoIterator<Item = Extent>,
@@ -66,6 +65,7 @@ impl Staging {
             *live.entry(extent.file).or_default() += extent.length;
         }
         let mut staging = Self {
+            disk: Arc::clone(disk),
             dir: dir.map(Path::to_owned),
             file_bytes,
             files: BTreeMap::new(),
@@ -73,15 +73,15 @@ impl Staging {
             next: live.keys().next_back().map_or(1, |last| last + 1),
             used: 0,
         };
-        for entry in dir.map(fs::read_dir).transpose()?.into_iter().flatten() {
-            let path = entry?.path();
-            let Some(number) = number_of(&path) else { continue };
+        let Some(dir) = dir else { return Ok(staging) };
+        for entry in disk.list(dir)? {
+            let Some(number) = number_of(&entry.name) else { continue };
+            let path = dir.join(&entry.name);
             staging.next = staging.next.max(number + 1);
             match live.get(&number) {
-                None => fs::remove_file(&path)?,
+                None => disk.remove(&path)?,
                 Some(&live) => {
-                    let file = File::open(&path)?;
-                    let length = file.metadata()?.len();
+                    let (file, length) = (disk.open(&path, Mode::Read)?, entry.bytes);
                     let backing = Arc::new(Backing::Disk(file));
                     staging.used += length;
                     staging.files.insert(number, LogFile { backing, length, live, dirty: false });
@@ -101,7 +101,7 @@ impl Staging {
             };
             let file = self.files.get_mut(&number).expect("the current file is there");
             match file.backing.write_all_at(bytes, file.length) {
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if disk::is_full(&error) => {
                     tracing::warn!(
                         "no room on the disk for staging; going on in memory until some is shipped"
                     );
@@ -124,7 +124,7 @@ impl Staging {
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         for file in self.files.values_mut().filter(|file| file.dirty) {
             if let Backing::Disk(disk) = &*file.backing {
-                disk.sync_data()?;
+                disk.sync()?;
             }
             file.dirty = false;
         }
@@ -176,11 +176,11 @@ impl Staging {
         let backing = match &self.dir {
             Some(dir) if !in_memory => {
                 let path = path_of(dir, number);
-                match File::options().read(true).write(true).create_new(true).open(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull => Backing::memory(),
+                match self.disk.open(&path, Mode::Create) {
+                    Err(error) if disk::is_full(&error) => Backing::memory(),
                     file => {
                         let file = file?;
-                        File::open(dir)?.sync_all()?;
+                        self.disk.sync_dir(dir)?;
                         Backing::Disk(file)
                     }
                 }
@@ -202,7 +202,7 @@ impl Staging {
         let Some(file) = self.files.remove(&number) else { return };
         self.used -= file.length;
         if let (Some(dir), Backing::Disk(_)) = (&self.dir, &*file.backing)
-            && let Err(error) = fs::remove_file(path_of(dir, number))
+            && let Err(error) = self.disk.remove(&path_of(dir, number))
         {
             tracing::warn!(%error, number, "a staging file could not be deleted; the next start tries again");
         }
@@ -211,7 +211,7 @@ impl Staging {
 
 impl Bytes {
     /// Those of any file.
-    pub(crate) fn of(file: File) -> Self {
+    pub(crate) fn of(file: Arc<dyn DiskFile>) -> Self {
         Self { backing: Arc::new(Backing::Disk(file)) }
     }
 
@@ -230,7 +230,7 @@ impl Backing {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match self {
-            Self::Disk(file) => file.write_all_at(bytes, offset),
+            Self::Disk(file) => disk::write_piece(&**file, bytes, offset),
             Self::Memory(memory) => {
                 memory.write().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
                 Ok(())
@@ -240,7 +240,10 @@ impl Backing {
 
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         match self {
-            Self::Disk(file) => file.read_exact_at(bytes, offset),
+            Self::Disk(file) if disk::read_full(&**file, bytes, offset)? < bytes.len() => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Self::Disk(_) => Ok(()),
             Self::Memory(memory) => {
                 let memory = memory.read().unwrap_or_else(PoisonError::into_inner);
                 let offset = offset as usize;
@@ -256,13 +259,22 @@ fn path_of(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{PREFIX}{number:012}"))
 }
 
-fn number_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
+    use durable_channel::disk::OsDisk;
+
     use super::*;
+
+    fn open(dir: Option<&Path>, needed: impl IntoIterator<Item = Extent>) -> Staging {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        Staging::open(&disk, dir, 100, needed).unwrap()
+    }
 
     fn names(dir: &Path) -> usize {
         fs::read_dir(dir).unwrap().count()
@@ -276,7 +288,7 @@ mod tests {
     fn an_extent_reads_back_until_it_is_freed_and_its_file_goes_with_its_last_one() {
         let dir = tempfile::tempdir().unwrap();
         for dir in [Some(dir.path()), None] {
-            let mut staging = Staging::open(dir, 100, []).unwrap();
+            let mut staging = open(dir, []);
             let extents: Vec<_> = (0..10u8).map(|byte| staging.append(&[byte; 40]).unwrap()).collect();
             assert_eq!(staging.used_bytes(), 400);
             for (byte, extent) in (0..10u8).zip(&extents) {
@@ -298,12 +310,12 @@ mod tests {
     #[test]
     fn a_start_keeps_what_cuts_need_and_drops_the_rest() {
         let dir = tempfile::tempdir().unwrap();
-        let mut staging = Staging::open(Some(dir.path()), 100, []).unwrap();
+        let mut staging = open(Some(dir.path()), []);
         let extents: Vec<_> = (0..10u8).map(|byte| staging.append(&[byte; 40]).unwrap()).collect();
         staging.sync().unwrap();
         drop(staging);
 
-        let mut staging = Staging::open(Some(dir.path()), 100, [extents[4]]).unwrap();
+        let mut staging = open(Some(dir.path()), [extents[4]]);
         assert_eq!(read(&staging, &extents[4]), Some(vec![4; 40]));
         assert_eq!(names(dir.path()), 1);
         let new = staging.append(b"new").unwrap();
@@ -313,7 +325,7 @@ mod tests {
         drop(staging);
 
         let lost = Extent { file: 77, offset: 0, length: 10 };
-        let mut staging = Staging::open(Some(dir.path()), 100, [lost]).unwrap();
+        let mut staging = open(Some(dir.path()), [lost]);
         assert!(staging.open_extent(&lost).is_none());
         assert!(staging.append(b"x").unwrap().file > 77, "a lost extent never meets other bytes");
     }
@@ -321,11 +333,11 @@ mod tests {
     #[test]
     fn a_full_disk_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        let mut staging = Staging::open(Some(dir.path()), 100, []).unwrap();
+        let mut staging = open(Some(dir.path()), []);
         // /dev/full answers every write with "no space left on device".
         std::os::unix::fs::symlink("/dev/full", path_of(dir.path(), 1)).unwrap();
         let file = File::options().write(true).open("/dev/full").unwrap();
-        let backing = Arc::new(Backing::Disk(file));
+        let backing = Arc::new(Backing::Disk(Arc::new(file)));
         staging.files.insert(1, LogFile { backing, length: 0, live: 0, dirty: false });
         (staging.current, staging.next) = (Some(1), 2);
         let extent = staging.append(b"bytes").unwrap();

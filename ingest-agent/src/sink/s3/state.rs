@@ -14,6 +14,7 @@
 //! 6 replay    number of a dead cut, which is to be sent again
 //! 7 drop      number of a dead cut, which is given up
 //! 8 damaged   numbers first, count: positions that the channel lost
+//! 9 moved     number of the cut, 16 bytes channel id, text key: the identity it has from here on
 //! ```
 //!
 //! Two sums are kept. *Sealed* counts what the cuts hold, and stands in their metadata; *settled* counts what is done
@@ -22,7 +23,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use contract::CutKind;
+use contract::{ChannelId, CutKind};
 
 use super::cut::{Attempt, BytesAt, Cut, Sums};
 use super::positions::PositionSet;
@@ -50,6 +51,8 @@ pub(crate) enum Record {
     Drop(u64),
     /// Positions that the channel lost.
     Damaged(u64, u64),
+    /// A cut goes to another key, under the identity that the channel has now.
+    Moved(u64, ChannelId, String),
 }
 
 /// Everything that outlives a crash.
@@ -167,6 +170,12 @@ impl State {
                 self.held.insert(first..first + count);
                 self.sealed.damaged += count;
                 self.settled.damaged += count;
+            }
+            Record::Moved(number, channel, key) => {
+                let moved = self.pending(number)?;
+                moved.cut = Arc::new(Cut { channel, key, ..Cut::clone(&moved.cut) });
+                // They were of the other key, and are not there any more.
+                moved.uploads.clear();
             }
         }
         Ok(())
@@ -303,6 +312,12 @@ impl Record {
                 put_number(&mut out, *first);
                 put_number(&mut out, *count);
             }
+            Self::Moved(number, channel, key) => {
+                out.push(9);
+                put_number(&mut out, *number);
+                out.extend_from_slice(&channel.0);
+                put_bytes(&mut out, key.as_bytes());
+            }
         }
         out
     }
@@ -325,6 +340,7 @@ impl Record {
             6 => Self::Replay(take.number()?),
             7 => Self::Drop(take.number()?),
             8 => Self::Damaged(take.number()?, take.number()?),
+            9 => Self::Moved(take.number()?, ChannelId(take.array()?), take.text()?),
             _ => return Err(Malformed("a record of an unknown kind")),
         };
         take.end()?;

@@ -8,7 +8,7 @@ mod multipart;
 use std::sync::Arc;
 
 use blob_store::{BlobStore, ErrorKind, ObjectInfo, PutOptions, StoreError};
-use contract::ObjectMetadata;
+use contract::{CutId, ObjectMetadata};
 
 use super::answers::{self, Answer, Asked, Step, Then};
 use super::backoff::Backoff;
@@ -53,6 +53,8 @@ enum Found {
     Equal(u64),
     /// Nothing; and what is to be done then.
     Nothing(Then),
+    /// Another object.
+    Other,
 }
 
 impl Upload {
@@ -61,7 +63,7 @@ impl Upload {
         let pending = shared.ledger().state().pending.get(&number)?.clone();
         Some(Self {
             shared: Arc::clone(shared),
-            store: (shared.buckets)(&pending.cut.bucket),
+            store: shared.bucket(&pending.cut.bucket),
             cut: pending.cut,
             attempts: pending.attempts,
             backoff: Backoff::new(shared.config.retry),
@@ -77,14 +79,18 @@ impl Upload {
                 self.remake().await?;
                 continue;
             };
-            if !self.shared.config.conditional
-                && let Found::Equal(attempt) = self.look(Then::Restart).await?
-            {
-                return Ok(Shipped::Stored { attempt });
+            if !self.shared.config.conditional {
+                match self.look(Then::Restart).await? {
+                    Found::Nothing(_) => {}
+                    Found::Equal(attempt) => return Ok(Shipped::Stored { attempt }),
+                    Found::Other => {
+                        self.fork()?;
+                        continue;
+                    }
+                }
             }
-            self.shared.points.reach("before_put")?;
             let step = if attempt.length <= self.shared.config.put_limit_bytes {
-                self.put(&attempt, &content).await
+                self.put(&attempt, &content).await?
             } else {
                 self.multipart(&attempt, &content).await?
             };
@@ -105,6 +111,7 @@ impl Upload {
                 Step::Look(then) => match self.look(then).await? {
                     Found::Equal(attempt) => return Ok(Some(Shipped::Stored { attempt })),
                     Found::Nothing(then) => Step::Absent(then),
+                    Found::Other => Step::Fork,
                 },
                 Step::Absent(Then::SetAside) => match self.set_aside().await? {
                     Some(shipped) => return Ok(Some(shipped)),
@@ -124,22 +131,28 @@ impl Upload {
                     return Ok(None);
                 }
                 Step::Go => return Ok(None),
-                Step::Fork => return Err(self.fork()),
+                Step::Fork => {
+                    self.fork()?;
+                    return Ok(None);
+                }
             };
         }
     }
 
-    async fn put(&mut self, attempt: &Attempt, content: &Content) -> Step {
+    async fn put(&mut self, attempt: &Attempt, content: &Content) -> Result<Step, S3SinkError> {
         let body = content.body(&Mark::default(), attempt.length);
         let options = self.options(attempt);
+        self.shared.reach("before_put")?;
         let answer = self.store.put_if_absent(&self.cut.key, body, &options).await;
-        self.step(Asked::Put, &answer)
+        self.shared.reach("after_put")?;
+        Ok(self.step(Asked::Put, &answer))
     }
 
     /// Looks what the key holds, again and again until the store says.
     async fn look(&mut self, then: Then) -> Result<Found, S3SinkError> {
         loop {
             let looked = self.store.head(&self.cut.key, None).await;
+            self.shared.reach("after_look")?;
             let equal = looked.as_ref().ok().map(|info| self.equal(info));
             let answer = match (&looked, equal) {
                 (Err(error), _) => Answer::Failed(error.kind),
@@ -151,7 +164,7 @@ impl Upload {
                 Step::Done => return Ok(Found::Equal(equal.flatten().unwrap_or_default())),
                 Step::Absent(then) => return Ok(Found::Nothing(then)),
                 Step::Again { alarm } => self.pause(alarm).await,
-                _ => return Err(self.fork()),
+                _ => return Ok(Found::Other),
             }
         }
     }
@@ -177,8 +190,9 @@ impl Upload {
                 cut = number,
                 "the bytes of a sealed cut were lost and made again as a new attempt"
             );
+            self.shared.reach("before_attempt")?;
             self.shared.commit(vec![Record::Attempt(number, attempt.clone())])?;
-            self.shared.points.reach("after_attempt")?;
+            self.shared.reach("after_attempt")?;
             self.attempts.push(attempt);
         }
         Ok(())
@@ -195,7 +209,8 @@ impl Upload {
             return Ok(None);
         }
         let Some(content) = Content::open(&self.shared, &self.cut, newest) else { return Ok(None) };
-        match content.keep(&path, newest).await? {
+        self.shared.reach("before_keep")?;
+        match content.keep(&*self.shared.seams.disk, &path, newest).await? {
             Keeping::Kept => {}
             Keeping::OtherBytes => {
                 self.remake().await?;
@@ -257,11 +272,23 @@ impl Upload {
         tokio::time::sleep(self.backoff.pause()).await;
     }
 
-    fn fork(&self) -> S3SinkError {
-        S3SinkError::Fork {
-            cut: self.cut.id(&self.shared.name),
-            bucket: self.cut.bucket.clone(),
-            key: self.cut.key.clone(),
-        }
+    /// The key holds something else, and no attempt of ours ever came to be there. The sink stops, unless the channel
+    /// was adopted since the seal: then the other one is who this channel was once, and the cut goes on under the
+    /// channel's own identity.
+    fn fork(&mut self) -> Result<(), S3SinkError> {
+        let (cut, channel) = (self.cut.id(&self.shared.name), self.shared.channel);
+        let key = self.cut.key.rsplit_once(&cut.to_string()).filter(|_| cut.channel != channel);
+        let Some((before, extension)) = key else {
+            return Err(S3SinkError::Fork {
+                cut,
+                bucket: self.cut.bucket.clone(),
+                key: self.cut.key.clone(),
+            });
+        };
+        let key = format!("{before}{}{extension}", CutId { channel, ..cut.clone() });
+        tracing::warn!(%cut, %key, "another agent has stored a cut of this number; it is sent under the adopted identity");
+        self.shared.commit(vec![Record::Moved(cut.number, channel, key.clone())])?;
+        self.cut = Arc::new(Cut { channel, key, ..Cut::clone(&self.cut) });
+        Ok(())
     }
 }

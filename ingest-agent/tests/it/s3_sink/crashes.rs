@@ -155,55 +155,6 @@ async fn every_event_is_stored_once_over_random_crashes_faults_and_changes_of_co
     }
 }
 
-/// One cut, a crash at `point`, another configuration, another start.
-async fn crash_at(point: &'static str, before: S3SinkConfig, after: S3SinkConfig) -> bool {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store();
-    let open = Open::at(dir.path()).await;
-    let bodies: Vec<String> = (0..40).map(|index| format!("event {index} {}", "x".repeat(40))).collect();
-    open.append(bodies.iter().map(|body| ("x", body.clone()))).await;
-    // The first object of a crash that comes late is stored, the answer of others is lost.
-    let met = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&met);
-    let points = FailPoints::new(move |name| name == point && count.fetch_add(1, Ordering::SeqCst) == 0);
-    let running = open.start(before, &store, points);
-    running.flush_or_end().await;
-    let ended = running.is_finished();
-    running.crash().await;
-    open.close();
-
-    let open = Open::at(dir.path()).await;
-    let running = open.start(after, &store, FailPoints::default());
-    running.flush().await;
-    running.stop().await.unwrap();
-    let lines = audit(&objects(&store).await);
-    assert_eq!(lines.len(), bodies.len(), "{point}");
-    assert!(bodies.iter().all(|body| lines.get(body) == Some(&1)), "{point}: one object a cut");
-    assert_eq!(store.inner().list_uploads("").await.unwrap(), [], "{point}");
-    open.close();
-    ended && met.load(Ordering::SeqCst) > 0
-}
-
-#[tokio::test]
-async fn a_crash_between_any_two_steps_leaves_one_object_a_cut() {
-    for point in FailPoints::ALL {
-        let mut met = false;
-        for (codec, template, put_limit) in [
-            (Codec::None, "", 1 << 20),
-            (Codec::None, "", 100),
-            (Codec::Gzip(1), "t=%{p}", 1 << 20),
-            (Codec::Zstd(1), "%{p}", 100),
-        ] {
-            let mut before = config(template);
-            (before.codec, before.put_limit_bytes, before.part_bytes) = (codec, put_limit, 60);
-            let mut after = config("quite/%{p}/different/%Y");
-            after.codec = if codec == Codec::None { Codec::Zstd(7) } else { Codec::None };
-            met |= crash_at(point, before, after).await;
-        }
-        assert!(met || point == "after_attempt", "{point} was never reached");
-    }
-}
-
 #[tokio::test]
 async fn lost_staging_is_made_again_as_a_new_attempt_of_the_same_cut() {
     let dir = tempfile::tempdir().unwrap();

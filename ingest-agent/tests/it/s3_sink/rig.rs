@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use blob_store::{BlobStore, FaultPlan, FaultyStore, MemoryStore, S3Options};
 use contract::{CutKind, ObjectKey, ObjectMetadata, SinkName};
-use durable_channel::{OpenError, Options, Start};
+use durable_channel::disk::{Disk, OsDisk};
+use durable_channel::sim::SimDisk;
+use durable_channel::{DurableChannel, OpenError, Options, Start};
 use ingest_agent::channel::{self, ChannelHandle};
 use ingest_agent::config::{ChannelConfig, ChannelKind};
 use ingest_agent::error::StartError;
@@ -17,7 +19,7 @@ use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::encode::Encoder;
 use ingest_agent::sink::s3::partition::{PartitionOptions, PartitionTemplate};
 use ingest_agent::sink::s3::{
-    Buckets, FailPoints, RetryConfig, RollConfig, S3SinkConfig, S3SinkError, Unresolved, run_with,
+    Buckets, FailPoints, RetryConfig, RollConfig, S3SinkConfig, S3SinkError, Seams, Unresolved, run_with,
 };
 use ingest_agent::sink::{FlushReport, FlushRequest, SinkContext};
 use ingest_agent::telemetry::SinkMetrics;
@@ -51,6 +53,7 @@ pub(super) fn config(template: &str) -> S3SinkConfig {
         max_open_partitions: 100,
         staging_memory_bytes: 1 << 20,
         staging_bytes: 64 << 20,
+        journal_bytes: 1 << 20,
         retain_high_bytes: u64::MAX,
         put_limit_bytes: 1 << 20,
         part_bytes: 1000,
@@ -63,6 +66,7 @@ pub(super) fn config(template: &str) -> S3SinkConfig {
 /// An open channel, without a sink.
 pub(super) struct Open {
     pub(super) channel: ChannelHandle,
+    disk: Arc<dyn Disk>,
 }
 
 /// A sink that runs.
@@ -79,20 +83,29 @@ pub(super) fn sink_name() -> SinkName {
 }
 
 impl Open {
-    /// Opens the channel in `dir` with tiny segments. A crashed sink may take a moment to let go of it.
-    pub(super) async fn at(dir: &Path) -> Self {
-        let options = Options {
+    /// Tiny segments.
+    pub(super) fn options() -> Options {
+        Options {
             segment_bytes: 1 << 16,
             capacity_bytes: 64 << 20,
             free_disk_floor_bytes: 0,
             max_frame_bytes: 1 << 15,
             ..Options::default()
-        };
+        }
+    }
+
+    /// Opens the channel in `dir` with tiny segments. A crashed sink may take a moment to let go of it.
+    pub(super) async fn at(dir: &Path) -> Self {
+        Self::of(dir, Self::options(), &["s3"]).await
+    }
+
+    /// As [`at`](Self::at), with other limits and other sinks.
+    pub(super) async fn of(dir: &Path, options: Options, sinks: &[&str]) -> Self {
         let kind = ChannelKind::Durable { dir: dir.to_owned(), options };
         let config = ChannelConfig { name: "main".parse().expect("a good name"), queue_bytes: 1 << 20, kind };
         let opened = tokio::time::timeout(LONG, async {
             loop {
-                match channel::open(&config, &["s3"]) {
+                match channel::open(&config, sinks) {
                     Ok(channel) => return channel,
                     Err(StartError::Channel { error: OpenError::Locked { .. }, .. }) => {
                         tokio::task::yield_now().await;
@@ -101,7 +114,15 @@ impl Open {
                 }
             }
         });
-        Self { channel: opened.await.expect("the channel opens") }
+        Self { channel: opened.await.expect("the channel opens"), disk: Arc::new(OsDisk) }
+    }
+
+    /// Opens the channel of a simulated disk.
+    pub(super) fn on(disk: &SimDisk) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let opened = DurableChannel::open_on(Arc::clone(&disk), Path::new("/channel"), &Self::options());
+        let (channel, _) = opened.expect("the channel opens");
+        Self { channel: ChannelHandle::durable("main", channel, 1 << 20), disk }
     }
 
     /// Appends events with a header `p` each, synced.
@@ -111,7 +132,12 @@ impl Open {
 
     /// Starts the sink.
     pub(super) fn start(&self, config: S3SinkConfig, store: &Store, points: FailPoints) -> Running {
-        start(&self.channel, config, store, points)
+        self.start_as("s3", config, Seams { points, ..seams(store) })
+    }
+
+    /// Starts the sink `name`, on this channel's disk.
+    pub(super) fn start_as(&self, name: &str, config: S3SinkConfig, seams: Seams) -> Running {
+        start_as(&self.channel, name, config, Seams { disk: Arc::clone(&self.disk), ..seams })
     }
 
     /// Closes the channel, so that it can be opened again.
@@ -129,26 +155,35 @@ pub(super) async fn append<'a>(channel: &ChannelHandle, events: impl IntoIterato
     channel.append(batch).await.expect("the channel takes it");
 }
 
+/// The seams of a sink that has `store` for every bucket.
+pub(super) fn seams(store: &Store) -> Seams {
+    let store = store.clone();
+    let buckets: Buckets = Arc::new(move |_| Arc::new(store.clone()) as Arc<dyn BlobStore>);
+    Seams::new(buckets)
+}
+
 pub(super) fn start(
     channel: &ChannelHandle,
     config: S3SinkConfig,
     store: &Store,
     points: FailPoints,
 ) -> Running {
+    start_as(channel, "s3", config, Seams { points, ..seams(store) })
+}
+
+pub(super) fn start_as(channel: &ChannelHandle, name: &str, config: S3SinkConfig, seams: Seams) -> Running {
     let (flush, requests) = mpsc::channel(4);
     let (metrics, shutdown) = (Arc::<SinkMetrics>::default(), CancellationToken::new());
     let context = SinkContext {
-        name: sink_name(),
-        reader: channel.channel().reader("s3", Start::Oldest).expect("the reader is free"),
+        name: name.parse().expect("a good name"),
+        reader: channel.channel().reader(name, Start::Oldest).expect("the reader is free"),
         channel: channel.clone(),
         metrics: Arc::clone(&metrics),
         shutdown: shutdown.clone(),
         shutdown_timeout: Duration::from_secs(5),
         flush: requests,
     };
-    let store = store.clone();
-    let buckets: Buckets = Arc::new(move |_| Arc::new(store.clone()) as Arc<dyn BlobStore>);
-    let task = tokio::spawn(run_with(config, context, buckets, points));
+    let task = tokio::spawn(run_with(config, context, seams));
     Running { task, flush, shutdown, metrics, channel: channel.clone() }
 }
 
@@ -203,6 +238,12 @@ impl Running {
         self.shutdown.cancel();
         self.ended().await
     }
+}
+
+/// The files of the staging log on a simulated disk.
+pub(super) fn staging_files(disk: &SimDisk) -> Vec<PathBuf> {
+    let is_staging = |path: &PathBuf| path.to_string_lossy().contains("/staging-");
+    disk.files().into_iter().filter(is_staging).collect()
 }
 
 /// An object of a cut.

@@ -12,7 +12,7 @@ use crate::event;
 use crate::sink::s3::config::S3SinkConfig;
 use crate::sink::s3::error::S3SinkError;
 use crate::sink::s3::gather::{Came, OpenCut};
-use crate::sink::s3::ledger::STATE_BYTES;
+use crate::sink::s3::ledger::STATE_SHARE;
 use crate::sink::s3::state::Record;
 
 /// Bytes of the channel read before the uploads get the thread again.
@@ -100,8 +100,9 @@ impl Sink {
     /// Closes cuts where memory, disk or the state's size ask for it; false if reading must wait for uploads.
     fn make_room(&mut self) -> bool {
         let config = &self.shared.config;
+        let most = config.journal_bytes / STATE_SHARE;
         let state_bytes = self.shared.ledger().state().heap_bytes();
-        if state_bytes + self.gather.heap_bytes() > STATE_BYTES {
+        if state_bytes + self.gather.heap_bytes() > most {
             self.gather.close(|_| true);
         }
         let (over, squeezed, oldest) = {
@@ -113,7 +114,7 @@ impl Sink {
         } else if let (true, Some(oldest)) = (over, oldest) {
             self.gather.close(|open| open.is_in(oldest));
         }
-        !over && !squeezed && state_bytes <= STATE_BYTES
+        !over && !squeezed && state_bytes <= most
     }
 }
 

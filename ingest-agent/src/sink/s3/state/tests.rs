@@ -12,7 +12,7 @@ fn cut(number: u64, kind: CutKind, runs: Runs, before: Sums) -> Arc<Cut> {
     };
     Arc::new(Cut {
         number,
-        channel: contract::ChannelId([7; 16]),
+        channel: ChannelId([7; 16]),
         kind,
         bucket: "bucket".into(),
         key: format!("key-{number}"),
@@ -114,6 +114,18 @@ fn events_that_damage_took_from_a_sealed_cut_count_as_damaged() {
 }
 
 #[test]
+fn a_cut_that_moves_keeps_its_number_its_positions_and_its_attempts() {
+    let mut state = State::new(0);
+    let sealed = cut(1, CutKind::Events, runs(&[(0, 10)]), state.sealed);
+    let upload = Record::Upload(1, "upload".to_owned());
+    replay(&mut state, vec![Record::Sealed(Arc::clone(&sealed), attempt(1)), upload]);
+    replay(&mut state, vec![Record::Moved(1, ChannelId([9; 16]), "elsewhere".to_owned())]);
+    let moved = Cut { channel: ChannelId([9; 16]), key: "elsewhere".to_owned(), ..Cut::clone(&sealed) };
+    assert_eq!(*state.pending[&1].cut, moved);
+    assert_eq!((&state.pending[&1].attempts, &state.pending[&1].uploads), (&vec![attempt(1)], &vec![]));
+}
+
+#[test]
 fn records_that_contradict_the_state_are_refused() {
     let mut state = State::new(0);
     assert!(state.apply(Record::Done(1, 0)).is_err());
@@ -148,6 +160,7 @@ proptest! {
             Record::Replay(number),
             Record::Drop(number),
             Record::Damaged(number, other),
+            Record::Moved(number, ChannelId([5; 16]), "key".to_owned()),
         ] {
             prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
         }

@@ -28,22 +28,23 @@ impl Upload {
         content: &Content,
     ) -> Result<Step, S3SinkError> {
         let options = self.options(attempt);
+        self.shared.reach("before_create")?;
         let created = self.store.create_upload(&self.cut.key, &options).await;
+        self.shared.reach("after_create")?;
         match self.step(Asked::Create, &created) {
             Step::Go => {}
             step => return Ok(step),
         }
         let Ok(upload) = created else { return Ok(Step::Again { alarm: false }) };
-        self.shared.points.reach("after_create")?;
         self.shared.commit(vec![Record::Upload(self.cut.number, upload.0.clone())])?;
-        self.shared.points.reach("after_upload_recorded")?;
+        self.shared.reach("after_upload_recorded")?;
 
         let step = match self.parts(attempt, content, &upload).await? {
             Ok(parts) => self.complete(attempt, &upload, &parts).await?,
             Err(step) => step,
         };
         if step != Step::Done {
-            self.abort(&upload).await;
+            self.abort(&upload).await?;
         }
         Ok(step)
     }
@@ -65,14 +66,15 @@ impl Upload {
             };
             let part = loop {
                 let body = content.body(&mark, length);
+                self.shared.reach("before_part")?;
                 let answer = self.store.upload_part(&self.cut.key, upload, number, body, crc32c).await;
+                self.shared.reach("after_part")?;
                 match (self.step(Asked::Part, &answer), answer) {
                     (Step::Go, Ok(part)) => break part,
                     (Step::Again { alarm }, _) => self.pause(alarm).await,
                     (step, _) => return Ok(Err(step)),
                 }
             };
-            self.shared.points.reach("after_part")?;
             parts.push(part);
             (mark, left) = (after, left - length);
         }
@@ -87,14 +89,15 @@ impl Upload {
     ) -> Result<Step, S3SinkError> {
         let options = self.options(attempt);
         loop {
+            self.shared.reach("before_complete")?;
             let answer = self.store.complete_upload(&self.cut.key, upload, parts, &options).await;
-            self.shared.points.reach("after_complete")?;
+            self.shared.reach("after_complete")?;
             match self.step(Asked::Complete, &answer) {
                 Step::Again { alarm } => self.pause(alarm).await,
                 Step::Look(Then::Complete) => match self.look(Then::Complete).await? {
                     Found::Nothing(_) => self.pause(false).await,
                     // What was found is looked up again by the caller, who knows what to do with it.
-                    Found::Equal(_) => return Ok(Step::Look(Then::Restart)),
+                    Found::Equal(_) | Found::Other => return Ok(Step::Look(Then::Restart)),
                 },
                 step => return Ok(step),
             }
@@ -102,14 +105,17 @@ impl Upload {
     }
 
     /// Tells the store to forget the upload. What cannot be aborted now is found by the next start.
-    async fn abort(&mut self, upload: &UploadId) {
+    async fn abort(&mut self, upload: &UploadId) -> Result<(), S3SinkError> {
+        self.shared.reach("before_abort")?;
         let answer = self.store.abort_upload(&self.cut.key, upload).await;
+        self.shared.reach("after_abort")?;
         debug_assert!(answer.as_ref().err().is_none_or(|error| error.operation == Operation::AbortUpload));
         if let Err(error) = &answer
             && error.kind != ErrorKind::NoSuchUpload
         {
             self.note(&answer);
         }
+        Ok(())
     }
 }
 
