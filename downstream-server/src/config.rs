@@ -1,6 +1,7 @@
 //! Settings: texts from a TOML file, the environment and flags become one validated
 //! [`Config`], or the list of every mistake in them.
 
+mod handler;
 mod keys;
 mod settings;
 mod validate;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use contract::signature::Secret;
 
+pub use handler::{CommandConfig, Feed, HandlerConfig, SetAside};
 use keys::KEYS;
 use settings::{Origin, Settings};
 use validate::validate;
@@ -146,18 +148,8 @@ pub struct RetryConfig {
     pub attempts: u32,
     /// Attempts at an object that the store does not hold.
     pub missing_attempts: u32,
-}
-
-/// Who gets the objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HandlerConfig {
-    /// A line in the log for each object.
-    Log,
-    /// Every line appended to one file, with exactly-once effect.
-    Ndjson {
-        /// The file.
-        path: PathBuf,
-    },
+    /// Longest wait that a handler may ask for.
+    pub max_retry_after: Duration,
 }
 
 /// Level and format of the log.

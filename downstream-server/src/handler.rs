@@ -1,15 +1,22 @@
 //! The handler: whoever gets the objects. This is where to plug in your own.
 
+mod batches;
+mod command;
 mod log;
 mod ndjson;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use contract::{CutKind, ObjectMetadata};
 use rusqlite::Connection;
 
+pub use batches::{Batch, BatchLimits, Batches};
+pub use command::Command;
 pub use log::Log;
 pub use ndjson::{Ndjson, OutputError};
 
+use crate::config::SetAside;
 use crate::fetch::{Content, FetchError};
 
 /// Takes objects, one call an attempt. The contract:
@@ -64,6 +71,14 @@ impl Delivery {
     pub fn is_set_aside(&self) -> bool {
         self.metadata.as_ref().is_some_and(|metadata| metadata.kind == CutKind::Dead)
     }
+
+    /// The position in its channel of the object's event `number`, counted from 0. Known of our
+    /// objects that hold every position from their first to their last.
+    pub fn position_of(&self, number: u64) -> Option<u64> {
+        let metadata = self.metadata.as_ref().filter(|metadata| metadata.kind == CutKind::Events)?;
+        let is_dense = metadata.last.checked_sub(metadata.first)? == metadata.events.checked_sub(1)?;
+        (is_dense && number < metadata.events).then(|| metadata.first + number)
+    }
 }
 
 /// What a handler commits together with the object's being done.
@@ -105,6 +120,15 @@ pub enum HandlerError {
     /// The object could not be read.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The handler cannot take objects now, whichever they are: it is tried again for as long as
+    /// it takes, and the object's attempts are not used up.
+    #[error("handling the object later: {source}")]
+    Later {
+        /// Why not now.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The shortest wait that was asked for; `None` leaves it to the configuration.
+        after: Option<Duration>,
+    },
     /// The handler failed; another attempt may succeed.
     #[error("handling the object: {0}")]
     Retry(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -118,4 +142,19 @@ impl HandlerError {
     pub fn retry(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Retry(error.into())
     }
+
+    /// What says nothing about the object; it is tried again until it passes.
+    pub fn later(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Later { source: error.into(), after: None }
+    }
+}
+
+/// Whether to leave an object out because it holds events that were set aside. They are dead
+/// letters, and whoever takes events would take them for good ones.
+fn skip_set_aside(delivery: &Delivery, set_aside: SetAside) -> bool {
+    let skip = delivery.is_set_aside() && set_aside == SetAside::Skip;
+    if skip {
+        tracing::warn!(delivery_id = delivery.id, "events that the agent set aside are not handed over");
+    }
+    skip
 }

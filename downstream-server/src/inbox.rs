@@ -64,6 +64,8 @@ pub struct Claim {
     pub identity: String,
     /// Number of this attempt, from 1.
     pub attempt: u32,
+    /// Earlier attempts that do not count towards the limit.
+    pub deferrals: u32,
     /// Id of the first notice.
     pub notice_id: String,
     /// When the store says that the object was made; when absent, when the notice arrived.
@@ -108,6 +110,8 @@ pub enum Finished {
 pub enum Next {
     /// Another attempt, at this time.
     At(i64),
+    /// Another attempt, at this time, and this one does not count towards the limit.
+    Later(i64),
     /// None: the object is a dead letter.
     Dead,
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{AppState, LimitedListener, Peer, router};
 use crate::config::{Config, HandlerConfig, S3Credentials};
 use crate::fetch::Stores;
-use crate::handler::{Handler, Log, Ndjson, OutputError};
+use crate::handler::{Command, Handler, Log, Ndjson, OutputError};
 use crate::inbox::{Inbox, OpenError};
 use crate::live::Live;
 use crate::telemetry::Metrics;
@@ -111,6 +111,9 @@ pub async fn run_with(
         (Some(handler), _) => handler,
         (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
         (None, HandlerConfig::Ndjson { path }) => Arc::new(Ndjson::open(path, &inbox).await?),
+        (None, HandlerConfig::Command(command)) => {
+            Arc::new(Command::new(command.clone(), inbox.dir().to_owned()))
+        }
     };
     let live = Arc::new(Live::new(inbox.totals()));
     let stopping = CancellationToken::new();

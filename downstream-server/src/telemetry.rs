@@ -14,7 +14,7 @@ pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_notices_total", "Notices by answer: accepted, repeated, refused, deferred"),
     ("sluicegate_server_objects", "Objects in the inbox by state: owed, fetching, done, dead"),
     ("sluicegate_server_oldest_owed_seconds", "Age of the oldest object that is neither done nor dead"),
-    ("sluicegate_server_attempts_total", "Attempts by outcome: done, repeat, retry, missing, dead"),
+    ("sluicegate_server_attempts_total", "Attempts by outcome: done, repeat, retry, later, missing, dead"),
     ("sluicegate_server_events_total", "Events in objects that the handler took"),
     ("sluicegate_server_stored_bytes_total", "Bytes, as stored, of objects that the handler took"),
     ("sluicegate_server_decoded_bytes_total", "Bytes, decoded, of objects that the handler took"),
@@ -92,7 +92,7 @@ impl Metrics {
         for answer in ["accepted", "repeated", "refused", "deferred"] {
             metrics.notices.get_or_create_owned(&[("answer", answer)]);
         }
-        for outcome in ["done", "repeat", "retry", "missing", "dead"] {
+        for outcome in ["done", "repeat", "retry", "later", "missing", "dead"] {
             metrics.attempts.get_or_create_owned(&[("outcome", outcome)]);
         }
         metrics

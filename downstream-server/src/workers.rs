@@ -93,7 +93,7 @@ impl Workers {
     }
 
     async fn attempt(&self, claim: &Claim) -> Result<(), AttemptError> {
-        if claim.attempt > self.retry.attempts {
+        if claim.attempt - claim.deferrals > self.retry.attempts {
             return Err(AttemptError::Exhausted(self.retry.attempts));
         }
         // Later attempts go round the places that notices named.
@@ -154,7 +154,7 @@ impl Workers {
         let (next, outcome) = self.next(claim, error);
         let text = with_causes(error);
         match next {
-            Next::At(due_ms) => {
+            Next::At(due_ms) | Next::Later(due_ms) => {
                 let wait_ms = due_ms - now_ms();
                 tracing::warn!(
                     attempt = claim.attempt,
@@ -189,21 +189,28 @@ impl Workers {
     }
 
     fn next(&self, claim: &Claim, error: &AttemptError) -> (Next, &'static str) {
+        let backoff = self.backoff(claim.attempt);
+        let after = |wait: Duration| now_ms() + wait.as_millis() as i64;
         let verdict = match error {
-            AttemptError::Exhausted(_) => return (Next::Dead, "dead"),
+            // Whoever has the whole object and does not want it will not want it elsewhere.
+            AttemptError::Exhausted(_) | AttemptError::Handler(HandlerError::Never(_)) => {
+                return (Next::Dead, "dead");
+            }
+            AttemptError::Handler(HandlerError::Later { after: asked, .. }) => {
+                let asked = asked.unwrap_or_default().min(self.retry.max_retry_after);
+                return (Next::Later(after(backoff.max(asked))), "later");
+            }
             AttemptError::Handler(HandlerError::Fetch(error)) => error.verdict(),
             AttemptError::Handler(HandlerError::Retry(_)) | AttemptError::Inbox(_) => Verdict::Retry,
-            AttemptError::Handler(HandlerError::Never(_)) => Verdict::Never,
         };
-        let again = || Next::At(now_ms() + self.backoff(claim.attempt).as_millis() as i64);
+        let again = Next::At(after(backoff));
+        let counted = claim.attempt - claim.deferrals;
         // Each place is tried at least once before "never" and "missing" are believed.
         let untried = (claim.attempt as usize) < claim.places.len();
         match verdict {
-            Verdict::Retry if claim.attempt < self.retry.attempts => (again(), "retry"),
-            Verdict::Missing if untried || claim.attempt < self.retry.missing_attempts => {
-                (again(), "missing")
-            }
-            Verdict::Never if untried => (again(), "retry"),
+            Verdict::Retry if counted < self.retry.attempts => (again, "retry"),
+            Verdict::Missing if untried || counted < self.retry.missing_attempts => (again, "missing"),
+            Verdict::Never if untried => (again, "retry"),
             Verdict::Retry | Verdict::Missing | Verdict::Never => (Next::Dead, "dead"),
         }
     }

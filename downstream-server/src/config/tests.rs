@@ -118,3 +118,36 @@ fn help_names_every_flag_and_an_unknown_flag_is_refused() {
     let error = start(&["--notices-bucket", "logs"], &[]).unwrap_err().to_string();
     assert!(error.contains("--notices-buckets"), "{error}");
 }
+
+#[test]
+fn a_command_is_a_list_in_a_file_and_json_on_a_command_line_and_never_a_shell_line() {
+    let argv = |config: Config| match config.handler {
+        HandlerConfig::Command(command) => command.argv,
+        other => panic!("{other:?}"),
+    };
+    let base = ["--notices-buckets", "logs", "--handler-kind", "command"];
+    let (_dir, path) = file("[handler]\ncommand = [\"load\", \"a, b\", \"\"]\n");
+    assert_eq!(argv(run(&[&base[..], &["--config", &path]].concat(), &[])), ["load", "a, b", ""]);
+    let flag = |text: &str| start(&[&base[..], &["--handler-command", text]].concat(), &[]);
+    for (text, expected) in [("load a; b", &["load a; b"][..]), (r#"["load", "a b"]"#, &["load", "a b"])] {
+        let Ok(Start::Run(config)) = flag(text) else { panic!("{text} was refused") };
+        assert_eq!(argv(*config), expected);
+    }
+    for text in ["", "[]", "[1]", "[\"load\""] {
+        let error = flag(text).unwrap_err();
+        assert!(error.0.iter().all(|mistake| mistake.starts_with("handler.command: ")), "{error}");
+    }
+}
+
+#[test]
+fn a_setting_of_another_kind_of_handler_is_a_mistake() {
+    let flags = ["--notices-buckets", "logs", "--handler-feed", "batch", "--handler-path", "out"];
+    let error = start(&flags, &[]).unwrap_err();
+    assert_eq!(
+        error.0,
+        [
+            "handler.path: only handlers of kind ndjson have it; set handler.kind, which is log",
+            "handler.feed: only handlers of kind command have it; set handler.kind, which is log",
+        ]
+    );
+}

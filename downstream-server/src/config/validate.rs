@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use contract::signature::Secret;
 
+use super::handler::handler;
 use super::settings::Settings;
 use super::values;
 use super::{
-    Config, ConfigError, FetchConfig, HandlerConfig, LogConfig, NoticeConfig, ReadFrom, RetryConfig,
-    S3Config, S3Credentials,
+    Config, ConfigError, FetchConfig, LogConfig, NoticeConfig, ReadFrom, RetryConfig, S3Config, S3Credentials,
 };
 
 pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
@@ -46,6 +46,7 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
             max: s.value("retry.max", Duration::ZERO, values::duration),
             attempts: s.value("retry.attempts", 1, |text| between(text, 1, 1_000_000)),
             missing_attempts: s.value("retry.missing_attempts", 1, |text| between(text, 1, 1_000_000)),
+            max_retry_after: s.value("retry.max_retry_after", Duration::ZERO, values::duration),
         },
         handler: handler(s),
         log: LogConfig {
@@ -156,28 +157,7 @@ fn s3(s: &mut Settings) -> S3Config {
     }
 }
 
-fn handler(s: &mut Settings) -> HandlerConfig {
-    let path = s.optional("handler.path", |text| Ok(PathBuf::from(text)));
-    let kind = s.value("handler.kind", "log", |text| match text {
-        "log" => Ok("log"),
-        "ndjson" => Ok("ndjson"),
-        _ => Err(format!("`{text}` is neither log nor ndjson")),
-    });
-    match (kind, path) {
-        ("ndjson", Some(path)) => HandlerConfig::Ndjson { path },
-        ("ndjson", None) => {
-            s.mistake("handler.path: the ndjson handler needs the file it appends to");
-            HandlerConfig::Log
-        }
-        (_, Some(_)) => {
-            s.mistake("handler.path: only the ndjson handler has a file; set handler.kind to ndjson");
-            HandlerConfig::Log
-        }
-        (_, None) => HandlerConfig::Log,
-    }
-}
-
-fn between<T>(text: &str, least: T, most: T) -> Result<T, String>
+pub(super) fn between<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
 {

@@ -55,7 +55,8 @@ pub(super) fn put(
         // Nobody found it where it was said to be, and now it is said to be elsewhere.
         let row = at
             .prepare_cached(&format!(
-                "UPDATE objects SET state = 'owed', next_try_ms = ?2, attempts = 0, finished_ms = NULL
+                "UPDATE objects SET state = 'owed', next_try_ms = ?2, attempts = 0, deferrals = 0,
+                                    finished_ms = NULL
                  WHERE id = ?1 RETURNING {COLUMNS}"
             ))?
             .query_row(params![row.id, now_ms], Row::read)?;
@@ -130,6 +131,7 @@ pub(super) fn claim(at: &Connection, changes: &mut Changes, limit: usize, now_ms
             id: row.id,
             identity: row.identity.clone(),
             attempt: row.attempts,
+            deferrals: row.deferrals,
             notice_id: row.notice_id.clone(),
             since_ms: row.event_ms.unwrap_or(row.received_ms),
             places: places(at, &row)?,
@@ -164,15 +166,17 @@ pub(super) fn fail(
     now_ms: i64,
 ) -> Result<()> {
     let (state, next_try_ms, finished_ms) = match next {
-        Next::At(due_ms) => (State::Owed, due_ms, None),
+        Next::At(due_ms) | Next::Later(due_ms) => (State::Owed, due_ms, None),
         Next::Dead => (State::Dead, now_ms, Some(now_ms)),
     };
+    let deferred = u32::from(matches!(next, Next::Later(_)));
     let row = at
         .prepare_cached(&format!(
-            "UPDATE objects SET state = ?2, next_try_ms = ?3, finished_ms = ?4, last_error = ?5
+            "UPDATE objects SET state = ?2, next_try_ms = ?3, finished_ms = ?4, last_error = ?5,
+                                deferrals = deferrals + ?6
              WHERE id = ?1 AND state = 'fetching' RETURNING {COLUMNS}"
         ))?
-        .query_row(params![id, state.as_str(), next_try_ms, finished_ms, error], Row::read)
+        .query_row(params![id, state.as_str(), next_try_ms, finished_ms, error, deferred], Row::read)
         .optional()?;
     if let Some(row) = row {
         changes.changed(Some(State::Fetching), row);

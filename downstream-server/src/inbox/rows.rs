@@ -8,7 +8,7 @@ use super::changes::Totals;
 
 /// The columns of [`Row`], in the order in which [`Row::read`] takes them.
 pub(super) const COLUMNS: &str = "id, identity, bucket, key, version_id, notice_id, event_ms, received_ms, repeats, \
-                                  state, attempts, next_try_ms, last_error, finished_ms, events, bytes, size";
+                                  state, attempts, next_try_ms, last_error, finished_ms, events, bytes, size, deferrals";
 
 /// Where an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,6 +67,8 @@ pub struct Row {
     pub state: State,
     /// Attempts so far.
     pub attempts: u32,
+    /// Attempts among them at which the handler said "not now"; they use none up.
+    pub deferrals: u32,
     /// When the next attempt is due, for an owed object.
     pub next_try_ms: i64,
     /// What the last failed attempt said.
@@ -97,6 +99,7 @@ impl Row {
             // The table's CHECK admits no other word.
             state: State::parse(&state).unwrap_or(State::Dead),
             attempts: row.get(10)?,
+            deferrals: row.get(17)?,
             next_try_ms: row.get(11)?,
             last_error: row.get(12)?,
             finished_ms: row.get(13)?,

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::OpenError;
 
 /// One step a version; a step that has been released is never edited.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 -- What notices told us of, one row an object. Times are milliseconds since 1970.
 CREATE TABLE objects (
     id          INTEGER PRIMARY KEY,            -- in order of arrival
@@ -54,7 +55,12 @@ CREATE TABLE outputs (
     name   TEXT PRIMARY KEY,
     length INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+-- Attempts at which the handler said \"not now\"; they do not count towards the limit.
+ALTER TABLE objects ADD COLUMN deferrals INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// Sets the connection up and brings the tables to the present version.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), OpenError> {

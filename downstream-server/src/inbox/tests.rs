@@ -164,7 +164,7 @@ async fn an_inbox_of_a_newer_server_is_refused() {
     let error = Inbox::open(dir.path(), Arc::new(Metrics::new())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the inbox has version 99, and this server knows versions up to 1; use the newer server"
+        "the inbox has version 99, and this server knows versions up to 2; use the newer server"
     );
 }
 
