@@ -42,8 +42,8 @@ pub struct Inbox {
     published: Arc<Published>,
     reader: Arc<Mutex<Connection>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    /// Held as long as we live, so that no second server works on the same inbox.
-    _lock: std::fs::File,
+    /// Held until we are closed, so that no second server works on the same inbox.
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 /// What a notice did.
@@ -211,7 +211,7 @@ impl Inbox {
             published,
             reader: Arc::new(Mutex::new(reader)),
             writer: Mutex::new(Some(writer.map_err(io)?)),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -324,6 +324,8 @@ impl Inbox {
         {
             tracing::error!("the inbox's writer panicked");
         }
+        // Somebody may hold the handle still; the folder is the next server's all the same.
+        drop(lock(&self.lock).take());
     }
 
     fn sender(&self) -> Result<mpsc::Sender<Box<dyn Job>>, InboxError> {

@@ -62,9 +62,12 @@ impl Site {
         let _ = std::fs::remove_file(&ready);
         let (stop, stopped) = oneshot::channel();
         let stores = Stores::from([("logs".to_owned(), store)]);
-        let running =
+        let mut running =
             tokio::spawn(run_with(config, Parts { stores, handler }, async { drop(stopped.await) }));
-        let ready = eventually("the server is ready", async || std::fs::read(&ready).ok()).await;
+        let ready = tokio::select! {
+            ready = eventually("the server is ready", async || std::fs::read(&ready).ok()) => ready,
+            ended = &mut running => panic!("the server ended: {ended:?}"),
+        };
         let ready: Value = serde_json::from_slice(&ready).unwrap();
         Self { address: ready["address"].as_str().unwrap().to_owned(), stop, running }
     }
