@@ -4,6 +4,7 @@ mod listener;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -11,17 +12,17 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use listener::LimitedListener;
 
-use crate::config::{Config, NoticeConfig, ReadFrom};
+use crate::config::{Config, NoticeConfig, ReadFrom, ReconcileConfig};
 use crate::error::ApiError;
 use crate::inbox::Inbox;
 use crate::live::Live;
 use crate::telemetry::Metrics;
-use crate::{notices, read, web};
+use crate::{continuity, notices, read, reconcile, web};
 
 /// What the routes share.
 pub(crate) type App = Arc<AppState>;
@@ -33,6 +34,11 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) notices: NoticeConfig,
     pub(crate) read_from: ReadFrom,
+    pub(crate) reconcile: ReconcileConfig,
+    /// How long a cut may be missing before that is an alarm.
+    pub(crate) missing_alarm: Duration,
+    /// Wakes the reconciliation.
+    pub(crate) asked: Arc<Notify>,
     /// The handler's name.
     pub(crate) handler: &'static str,
     pub(crate) started_ms: i64,
@@ -61,6 +67,9 @@ impl AppState {
             metrics,
             notices: config.notices.clone(),
             read_from: config.read_from,
+            reconcile: config.reconcile.clone(),
+            missing_alarm: config.missing_alarm,
+            asked: Arc::new(Notify::new()),
             handler,
             started_ms: crate::clock::now_ms(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
@@ -76,6 +85,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/summary", get(read::summary))
         .route("/v1/recent", get(read::recent))
         .route("/v1/stream", get(read::stream))
+        .route("/v1/continuity", get(continuity::get))
+        .route("/v1/continuity/write-off", post(continuity::write_off))
+        .route("/v1/reconcile", get(reconcile::show).post(reconcile::ask))
         .route("/metrics", get(read::metrics))
         .merge(web::routes())
         .route_layer(middleware::from_fn_with_state(app.clone(), only_readers));

@@ -47,6 +47,12 @@ pub struct Config {
     pub retry: RetryConfig,
     /// Who gets the objects.
     pub handler: HandlerConfig,
+    /// How the buckets are listed for what no notice told of.
+    pub reconcile: ReconcileConfig,
+    /// How long a cut may be missing, while a higher one is done, before that is an alarm.
+    pub missing_alarm: Duration,
+    /// What the inbox keeps of done objects.
+    pub retention: RetentionConfig,
     /// Level and format of the log.
     pub log: LogConfig,
 }
@@ -150,6 +156,32 @@ pub struct RetryConfig {
     pub missing_attempts: u32,
     /// Longest wait that a handler may ask for.
     pub max_retry_after: Duration,
+}
+
+/// How the buckets are listed for what no notice told of.
+#[derive(Debug, Clone)]
+pub struct ReconcileConfig {
+    /// Time from the end of a listing to the next; `None` lists only when asked.
+    pub interval: Option<Duration>,
+    /// What is listed in each bucket; never empty, and the empty prefix is the whole bucket.
+    pub prefixes: Vec<String>,
+    /// Whether objects that are not ours are taken in as well.
+    pub foreign: bool,
+    /// Objects younger than this are left to their notices.
+    pub grace: Duration,
+    /// Whether objects from before the inbox was made are taken in as well.
+    pub whole: bool,
+    /// Objects listed in a second at most.
+    pub objects_per_second: u32,
+}
+
+/// What the inbox keeps of done objects. Our own cuts stay known for ever by their numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionConfig {
+    /// Age of the oldest row that is kept.
+    pub age: Duration,
+    /// Rows that are kept.
+    pub rows: u64,
 }
 
 /// Level and format of the log.

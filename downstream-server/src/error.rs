@@ -41,7 +41,7 @@ impl From<InboxError> for ApiError {
                 Self::unavailable("busy", "more notices wait than the inbox takes; try again", 1)
             }
             InboxError::Closed => Self::unavailable("stopping", "the server is stopping; try again", 5),
-            InboxError::Storage(_) | InboxError::Poisoned(_) => {
+            InboxError::Storage(_) | InboxError::Poisoned(_) | InboxError::Panicked => {
                 tracing::error!(%error, "the inbox failed");
                 Self::unavailable("storage", "the inbox could not be written; try again", 10)
             }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contract::{CutKind, ObjectMetadata};
-use rusqlite::Connection;
 
 pub use batches::{Batch, BatchLimits, Batches};
 pub use command::Command;
@@ -18,6 +17,7 @@ pub use ndjson::{Ndjson, OutputError};
 
 use crate::config::SetAside;
 use crate::fetch::{Content, FetchError};
+use crate::inbox::{Database, DatabaseError};
 
 /// Takes objects, one call an attempt. The contract:
 ///
@@ -84,8 +84,8 @@ impl Delivery {
 /// What a handler commits together with the object's being done.
 pub trait Effect: Send {
     /// Runs on the inbox's writer thread, inside the transaction that marks the object done.
-    /// Keep it short, and leave the transaction itself alone. An error undoes both.
-    fn apply(&mut self, transaction: &Connection) -> rusqlite::Result<()>;
+    /// Keep it short, and leave the transaction itself alone. An error or a panic undoes both.
+    fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError>;
 
     /// Learns what became of the transaction. Called exactly once.
     fn settle(self: Box<Self>, outcome: Outcome);
@@ -107,7 +107,7 @@ pub enum Outcome {
 pub struct NoEffect;
 
 impl Effect for NoEffect {
-    fn apply(&mut self, _: &Connection) -> rusqlite::Result<()> {
+    fn apply(&mut self, _: &Database) -> Result<(), DatabaseError> {
         Ok(())
     }
 

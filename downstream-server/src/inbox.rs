@@ -4,32 +4,61 @@
 //! committed and synced. So an answer to a notice promises that it survives `kill -9` and a
 //! power cut (I8), and many notices at once cost one sync. Reads use a connection of their own.
 
+mod asks;
+mod attempts;
 mod changes;
+mod continuity;
+mod database;
+mod error;
+mod finish;
+mod forks;
 mod identity;
-mod jobs;
+mod intake;
+mod listing;
+mod model;
 mod ranges;
+mod replay;
+mod retention;
 mod rows;
 mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use contract::Notice;
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use changes::Totals;
+pub use continuity::{Fork, Gaps, Missing, SinkContinuity, Sums};
+pub use database::{Database, DatabaseError, Dialect, Parameter, Record, Value};
+pub use error::{InboxError, OpenError};
+pub use forks::Suspect;
 pub use identity::Identity;
-pub use rows::{Place, Query, Row, State};
+pub use listing::{Listing, Unknown};
+pub use model::{Claim, Claimed, Finished, Next, Report, Taken};
+pub use replay::{Replayed, Selection};
+pub use retention::Keep;
+pub use rows::{Origin, Place, Query, Row, State};
+pub use schema::VERSION;
 
-use crate::handler::{Effect, Outcome};
+use crate::clock::now_ms;
+use crate::handler::Effect;
 use crate::telemetry::Metrics;
+use attempts::Lease;
 use changes::{Changes, Published};
+use database::Sqlite;
+use finish::Finish;
+use intake::Arrival;
 use writer::{Job, Write};
 
 /// Jobs that may wait for the writer; a notice beyond it is answered with "try again".
 const QUEUE: usize = 2048;
+
+/// How long an attempt, or a listing, belongs to a server that gives no sign of life.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// Name of the inbox's file in the server's folder.
 pub const FILE: &str = "inbox.sqlite";
@@ -38,148 +67,19 @@ pub const FILE: &str = "inbox.sqlite";
 #[derive(Debug)]
 pub struct Inbox {
     dir: PathBuf,
+    lease: Lease,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     published: Arc<Published>,
-    reader: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Database>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    /// Held until we are closed, so that no second server works on the same inbox.
+    /// Held until the inbox is closed, so that no second server works on it meanwhile.
     lock: Mutex<Option<std::fs::File>>,
 }
 
-/// What a notice did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// The object is new and owed now.
-    New,
-    /// The object was known; only its counter changed.
-    Repeated,
-}
-
-/// One attempt at one object, handed to a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The row.
-    pub id: i64,
-    /// What the inbox knows the object by.
-    pub identity: String,
-    /// Number of this attempt, from 1.
-    pub attempt: u32,
-    /// Earlier attempts that do not count towards the limit.
-    pub deferrals: u32,
-    /// Id of the first notice.
-    pub notice_id: String,
-    /// When the store says that the object was made; when absent, when the notice arrived.
-    pub since_ms: i64,
-    /// Where the object may be, never empty.
-    pub places: Vec<Place>,
-}
-
-/// What a claim gave.
-#[derive(Debug, Default)]
-pub struct Claimed {
-    /// Attempts to make now.
-    pub claims: Vec<Claim>,
-    /// When the next attempt is due, for what was not due yet.
-    pub next_due_ms: Option<i64>,
-}
-
-/// What an attempt found in the object.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// The identity that the object itself tells.
-    pub identity: Identity,
-    /// Events in it.
-    pub events: u64,
-    /// Bytes as stored.
-    pub bytes: u64,
-    /// When the attempt ended.
-    pub now_ms: i64,
-}
-
-/// How a finished attempt was entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finished {
-    /// The object is done and the handler's effect is committed with it.
-    Done,
-    /// The same object was done before; the effect was not applied.
-    Repeat,
-}
-
-/// What follows a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Another attempt, at this time.
-    At(i64),
-    /// Another attempt, at this time, and this one does not count towards the limit.
-    Later(i64),
-    /// None: the object is a dead letter.
-    Dead,
-}
-
-/// What became of a group of jobs.
-#[derive(Debug, Clone)]
-pub(crate) enum Settlement {
-    /// It is on the disk.
-    Committed,
-    /// None of it is, nor will be.
-    Undone(Arc<rusqlite::Error>),
-    /// It may be or not; the process must restart and read.
-    Unknown(Arc<rusqlite::Error>),
-}
-
-/// Why the inbox did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum InboxError {
-    /// More jobs wait than the queue takes; a later try may succeed.
-    #[error("the inbox is busy")]
-    Busy,
-    /// The server is stopping.
-    #[error("the inbox is closed")]
-    Closed,
-    /// The disk is full or did not take the write; a later try may succeed.
-    #[error("writing the inbox: {0}")]
-    Storage(#[source] Arc<rusqlite::Error>),
-    /// A commit's outcome is unknown; only a restart can tell.
-    #[error("the inbox stopped after a failed sync: {0}")]
-    Poisoned(#[source] Arc<rusqlite::Error>),
-}
-
-impl From<rusqlite::Error> for InboxError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Storage(Arc::new(error))
-    }
-}
-
-/// Why the inbox could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another server has it open.
-    #[error("another server uses {}", .0.display())]
-    Locked(PathBuf),
-    /// The folder or a file in it could not be used.
-    #[error("opening the inbox in {}: {source}", dir.display())]
-    Io {
-        /// The folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// `SQLite` could not use the file.
-    #[error("opening the inbox: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A newer server wrote it.
-    #[error(
-        "the inbox has version {found}, and this server knows versions up to {known}; use the newer server"
-    )]
-    Newer {
-        /// The file's version.
-        found: usize,
-        /// The newest version that we know.
-        known: usize,
-    },
-}
-
 impl Inbox {
+    /// How often [`renew`](Self::renew) is to be called while attempts run.
+    pub const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 4);
+
     /// Opens the inbox in `dir`, making both where absent. Attempts that a crash cut short
     /// become owed again.
     pub fn open(dir: &Path, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
@@ -191,22 +91,31 @@ impl Inbox {
             std::fs::TryLockError::Error(source) => io(source),
         })?;
         let path = dir.join(FILE);
-        let mut connection = Connection::open(&path)?;
-        schema::prepare(&mut connection)?;
+        let database = Database::sqlite(Sqlite::new(Connection::open(&path)?));
+        schema::prepare(&database, now_ms())?;
         // The file's own name must survive a power cut as well.
         std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
-        jobs::interrupted(&connection)?;
+        let lease = Lease { owner: instance(), length_ms: LEASE.as_millis() as i64 };
+        let mut changes = Changes::default();
+        attempts::interrupted(&database, &mut changes, &lease, true, now_ms()).map_err(
+            |error| match error {
+                InboxError::Storage(error) => OpenError::Database(error),
+                other => io(std::io::Error::other(other)),
+            },
+        )?;
         let dir = dir.canonicalize().map_err(io)?;
         let reader = Connection::open(&path)?;
         reader.pragma_update(None, "query_only", true)?;
+        let reader = Database::sqlite(Sqlite::new(reader));
         let published = Arc::new(Published::new(rows::totals(&reader)?, metrics));
         let (sender, queue) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new().name("inbox".to_owned()).spawn({
             let published = published.clone();
-            move || writer::run(connection, queue, &published)
+            move || writer::run(&database, queue, &published)
         });
         Ok(Self {
             dir,
+            lease,
             queue: Mutex::new(Some(sender)),
             published,
             reader: Arc::new(Mutex::new(reader)),
@@ -215,9 +124,21 @@ impl Inbox {
         })
     }
 
-    /// Enters a notice. When this returns `Ok`, it is on the disk (I8).
+    /// Enters a notice that was posted. When this returns `Ok`, it is on the disk (I8).
     pub async fn put(&self, notice: Notice, notice_id: String, now_ms: i64) -> Result<Taken, InboxError> {
-        let (job, answer) = job(move |at, changes| jobs::put(at, changes, &notice, &notice_id, now_ms));
+        self.take(notice, notice_id, Origin::Notice, now_ms).await
+    }
+
+    /// Enters what was heard of an object. When this returns `Ok`, it is on the disk (I8).
+    pub async fn take(
+        &self,
+        notice: Notice,
+        notice_id: String,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Taken, InboxError> {
+        let arrival = Arrival { notice, notice_id, origin, now_ms };
+        let (job, answer) = job(move |at, changes| intake::put(at, changes, &arrival));
         // A full queue is told to the sender rather than waited for: it can try again, and we
         // hold no more requests than the queue.
         self.sender()?.try_send(job).map_err(|error| match error {
@@ -230,7 +151,14 @@ impl Inbox {
     /// Takes up to `limit` due objects and counts the attempt on each, before it is made: an
     /// object that kills the server still runs out of attempts.
     pub async fn claim(&self, limit: usize, now_ms: i64) -> Result<Claimed, InboxError> {
-        self.write(move |at, changes| jobs::claim(at, changes, limit, now_ms)).await
+        let lease = self.lease.clone();
+        self.write(move |at, changes| attempts::claim(at, changes, &lease, limit, now_ms)).await
+    }
+
+    /// Says that this server's attempts go on, so that no other takes them over.
+    pub async fn renew(&self, now_ms: i64) -> Result<(), InboxError> {
+        let lease = self.lease.clone();
+        self.write(move |at, _| attempts::renew(at, &lease, now_ms)).await
     }
 
     /// Enters that the handler has the object, and commits its effect in the same transaction.
@@ -241,8 +169,8 @@ impl Inbox {
         effect: Box<dyn Effect>,
     ) -> Result<Finished, InboxError> {
         let (reply, answer) = oneshot::channel();
-        let job = jobs::Finish { id: claim.id, report, effect, result: None, reply };
-        self.send(Box::new(job)).await?;
+        let (claim, lease) = (claim.clone(), self.lease.clone());
+        self.send(Box::new(Finish { claim, lease, report, effect, result: None, reply })).await?;
         answer.await.map_err(|_| self.published.closed())?
     }
 
@@ -254,41 +182,19 @@ impl Inbox {
         next: Next,
         now_ms: i64,
     ) -> Result<(), InboxError> {
-        let id = claim.id;
-        self.write(move |at, changes| jobs::fail(at, changes, id, &error, next, now_ms)).await
+        let (claim, lease) = (claim.clone(), self.lease.clone());
+        self.write(move |at, changes| attempts::fail(at, changes, &lease, &claim, &error, next, now_ms)).await
     }
 
     /// Gives an attempt back that shutdown cut short; it does not count.
     pub async fn release(&self, claim: &Claim) -> Result<(), InboxError> {
-        let id = claim.id;
-        self.write(move |at, changes| jobs::release(at, changes, id)).await
+        let (claim, lease) = (claim.clone(), self.lease.clone());
+        self.write(move |at, changes| attempts::release(at, changes, &lease, &claim)).await
     }
 
     /// The inbox's folder, absolute and without links.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// The committed length of a handler's output; `None` for one that was never added.
-    pub async fn output_length(&self, name: &str) -> Result<Option<u64>, InboxError> {
-        let name = name.to_owned();
-        self.write(move |at, _| jobs::output_length(at, &name)).await
-    }
-
-    /// Adds a handler's output, with nothing in it.
-    pub async fn add_output(&self, name: &str) -> Result<(), InboxError> {
-        let name = name.to_owned();
-        self.write(move |at, _| jobs::add_output(at, &name)).await
-    }
-
-    /// A page of the listing, newest first.
-    pub async fn list(&self, query: Query) -> Result<Vec<Row>, InboxError> {
-        self.read(move |at| rows::list(at, &query)).await
-    }
-
-    /// When the oldest object that is neither done nor dead was told of.
-    pub async fn oldest_owed_ms(&self) -> Result<Option<i64>, InboxError> {
-        self.read(rows::oldest_owed_ms).await
     }
 
     /// The totals, as of the last commit.
@@ -312,11 +218,12 @@ impl Inbox {
     }
 
     /// Why the server must restart.
-    pub fn failure(&self) -> Option<Arc<rusqlite::Error>> {
+    pub fn failure(&self) -> Option<DatabaseError> {
         self.published.failure()
     }
 
-    /// Refuses further jobs, commits those that wait, and ends the writer. Blocks.
+    /// Refuses further jobs, commits those that wait, ends the writer, and lets the next server
+    /// have the inbox, even if somebody still holds this handle. Blocks.
     pub fn close(&self) {
         drop(lock(&self.queue).take());
         if let Some(writer) = lock(&self.writer).take()
@@ -324,7 +231,6 @@ impl Inbox {
         {
             tracing::error!("the inbox's writer panicked");
         }
-        // Somebody may hold the handle still; the folder is the next server's all the same.
         drop(lock(&self.lock).take());
     }
 
@@ -338,7 +244,7 @@ impl Inbox {
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &mut Changes) -> Result<T, InboxError> + Send + 'static,
+        work: impl FnMut(&Database, &mut Changes) -> Result<T, InboxError> + Send + 'static,
     ) -> Result<T, InboxError> {
         let (job, answer) = job(work);
         self.send(job).await?;
@@ -347,11 +253,11 @@ impl Inbox {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, InboxError> {
         let reader = self.reader.clone();
         let result = tokio::task::spawn_blocking(move || work(&lock(&reader))).await;
-        Ok(result.map_err(|_| InboxError::Closed)??)
+        Ok(result.map_err(|_| InboxError::Panicked)??)
     }
 }
 
@@ -364,10 +270,10 @@ impl Drop for Inbox {
 type Answer<T> = oneshot::Receiver<Result<T, InboxError>>;
 
 fn job<T: Send + 'static>(
-    work: impl FnOnce(&Connection, &mut Changes) -> Result<T, InboxError> + Send + 'static,
+    work: impl FnMut(&Database, &mut Changes) -> Result<T, InboxError> + Send + 'static,
 ) -> (Box<dyn Job>, Answer<T>) {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Write { work: Some(work), result: None, reply }), answer)
+    (Box::new(Write { work, result: None, reply }), answer)
 }
 
 /// A panic of another holder leaves these values whole: each is replaced in one step.
@@ -375,14 +281,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl From<&Settlement> for Outcome {
-    fn from(settlement: &Settlement) -> Self {
-        match settlement {
-            Settlement::Committed => Self::Committed,
-            Settlement::Undone(_) => Self::Undone,
-            Settlement::Unknown(_) => Self::Unknown,
-        }
-    }
+/// A name for this run of the server; the standard library's hash keys are random.
+fn instance() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@
 //! - `workers`: claim what is due, try, enter the outcome, try again.
 //! - [`fetch`]: an object as a stream of checked, decoded bytes.
 //! - [`handler`]: whoever gets the objects; the place to plug in your own.
+//! - `reconcile`: lists the buckets for objects that no notice told of.
+//! - `continuity`: whether anything is missing or double, for whoever asks.
+//! - `upkeep`: what the inbox drops with time, and the alarm about what is missing.
 //! - `live`, `read`, `web`: what arrived, for programs and for people.
 //! - [`telemetry`]: the table of metrics.
 //!
@@ -18,6 +21,7 @@ mod app;
 mod cli;
 mod clock;
 pub mod config;
+mod continuity;
 mod error;
 pub mod fetch;
 pub mod handler;
@@ -25,10 +29,12 @@ pub mod inbox;
 mod live;
 mod notices;
 mod read;
+mod reconcile;
 mod run;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+mod upkeep;
 mod web;
 mod workers;
 

@@ -74,7 +74,7 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<(Taken, Stri
 
 /// Asking for JSON also keeps web pages of other sites out: a browser does not send this type
 /// across sites without asking first.
-fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = header(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
@@ -83,7 +83,7 @@ fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "not_json",
-        "send the notice with the header content-type: application/json",
+        "send the body with the header content-type: application/json",
     ))
 }
 

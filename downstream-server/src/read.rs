@@ -31,6 +31,7 @@ use crate::clock::now_ms;
 use crate::error::ApiError;
 use crate::inbox::{self, Query, Row};
 use crate::live::Message;
+use crate::telemetry::Moment;
 
 /// Objects on a page when the caller does not say.
 const PAGE: usize = 50;
@@ -52,13 +53,12 @@ pub(crate) async fn objects(
 ) -> Result<Response, ApiError> {
     let wrong = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "query", message);
     let UrlQuery(listing) = listing.map_err(|error| wrong(error.body_text()))?;
-    let state =
-        match listing.state.as_deref() {
-            None | Some("") => None,
-            Some(word) => Some(inbox::State::parse(word).ok_or_else(|| {
-                wrong(format!("state is {word:?}; it is one of owed, fetching, done, dead"))
-            })?),
-        };
+    let state = match listing.state.as_deref() {
+        None | Some("") => None,
+        Some(word) => Some(inbox::State::parse(word).ok_or_else(|| {
+            wrong(format!("state is {word:?}; it is one of owed, fetching, done, dead, gone"))
+        })?),
+    };
     let limit = listing.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(wrong(format!("limit is {limit}; it is a number from 1 to {MAX_PAGE}")));
@@ -88,9 +88,16 @@ pub(crate) async fn recent(State(app): State<App>) -> Response {
 }
 
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    let oldest_ms = app.inbox.oldest_owed_ms().await?;
-    let age_s = oldest_ms.map_or(0.0, |oldest| (now_ms() - oldest).max(0) as f64 / 1000.0);
-    let text = app.metrics.scrape(app.inbox.totals(), age_s);
+    let age_s =
+        |since_ms: Option<i64>| since_ms.map_or(0.0, |since| (now_ms() - since).max(0) as f64 / 1000.0);
+    let gaps = app.inbox.gaps(app.reconcile.whole).await?;
+    let text = app.metrics.scrape(&Moment {
+        totals: app.inbox.totals(),
+        oldest_owed_seconds: age_s(app.inbox.oldest_owed_ms().await?),
+        gaps,
+        oldest_missing_seconds: age_s(gaps.oldest_missing_ms),
+        missing_alarm: app.missing_too_long(&gaps),
+    });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -15,9 +15,11 @@ use crate::app::{AppState, LimitedListener, Peer, router};
 use crate::config::{Config, HandlerConfig, S3Credentials};
 use crate::fetch::Stores;
 use crate::handler::{Command, Handler, Log, Ndjson, OutputError};
-use crate::inbox::{Inbox, OpenError};
+use crate::inbox::{DatabaseError, Inbox, OpenError};
 use crate::live::Live;
+use crate::reconcile::Reconciler;
 use crate::telemetry::Metrics;
+use crate::upkeep::Upkeep;
 use crate::workers::Workers;
 
 /// What a program with a handler of its own brings along.
@@ -66,7 +68,7 @@ pub enum RunError {
     Serve(#[source] std::io::Error),
     /// A commit's outcome is unknown; the next start reads what the disk holds.
     #[error("the inbox stopped after a failed sync: {0}")]
-    Poisoned(#[source] Arc<rusqlite::Error>),
+    Poisoned(#[source] DatabaseError),
 }
 
 impl RunError {
@@ -125,6 +127,14 @@ pub async fn run_with(
         handler.name(),
         stopping.clone(),
     );
+    let reconciler = Reconciler {
+        inbox: inbox.clone(),
+        stores: parts.stores.clone(),
+        config: config.reconcile.clone(),
+        metrics: metrics.clone(),
+        asked: app.asked.clone(),
+    };
+    let upkeep = Upkeep { app: app.clone(), retention: config.retention };
     let workers = Arc::new(Workers {
         inbox: inbox.clone(),
         stores: parts.stores,
@@ -136,7 +146,9 @@ pub async fn run_with(
     });
 
     let working = tokio::spawn(workers.run(stopping.clone(), config.shutdown_timeout));
+    let reconciling = tokio::spawn(reconciler.run(stopping.clone()));
     let ticking = tokio::spawn(tick(live, inbox.clone()));
+    let upkeeping = tokio::spawn(upkeep.run());
     let service = router(app).into_make_service_with_connect_info::<Peer>();
     let listener = LimitedListener::new(listener, config.max_connections);
     let mut serving = tokio::spawn(
@@ -167,6 +179,10 @@ pub async fn run_with(
         serving.abort();
     }
     ticking.abort();
+    upkeeping.abort();
+    if let Err(error) = reconciling.await {
+        tracing::error!(%error, "the reconciliation ended");
+    }
     let failure = inbox.failure();
     // Joining the writer blocks, and it may have a last group to sync.
     if tokio::task::spawn_blocking(move || inbox.close()).await.is_err() {

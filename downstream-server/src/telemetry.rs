@@ -7,14 +7,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::inbox::Totals;
+use crate::inbox::{Gaps, Totals};
 
 /// Every metric: its name as scraped, and what it means.
 pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_notices_total", "Notices by answer: accepted, repeated, refused, deferred"),
-    ("sluicegate_server_objects", "Objects in the inbox by state: owed, fetching, done, dead"),
+    ("sluicegate_server_objects", "Objects in the inbox by state: owed, fetching, done, dead, gone"),
     ("sluicegate_server_oldest_owed_seconds", "Age of the oldest object that is neither done nor dead"),
-    ("sluicegate_server_attempts_total", "Attempts by outcome: done, repeat, retry, later, missing, dead"),
+    (
+        "sluicegate_server_attempts_total",
+        "Attempts by outcome: done, repeat, lost, retry, later, missing, dead, gone",
+    ),
     ("sluicegate_server_events_total", "Events in objects that the handler took"),
     ("sluicegate_server_stored_bytes_total", "Bytes, as stored, of objects that the handler took"),
     ("sluicegate_server_decoded_bytes_total", "Bytes, decoded, of objects that the handler took"),
@@ -23,10 +26,20 @@ pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_inbox_commit_seconds", "Time of one commit of the inbox, its sync included"),
     ("sluicegate_server_inbox_group_jobs", "Writes that shared one commit of the inbox"),
     ("sluicegate_server_streams", "Live streams open now"),
+    ("sluicegate_server_cuts_missing", "Cuts that are not done although a higher one of their sink is"),
+    ("sluicegate_server_oldest_missing_seconds", "How long it is known of the oldest of them"),
+    ("sluicegate_server_missing_alarm", "1 while a cut is missing for longer than continuity.missing_alarm"),
+    ("sluicegate_server_cuts_forked", "Cuts of which objects with other content were seen"),
+    ("sluicegate_server_totals_differing", "Runs of done cuts whose running totals differ from their sums"),
+    ("sluicegate_server_reconcile_listed_total", "Objects that the reconciliation listed"),
+    ("sluicegate_server_reconcile_taken_total", "Objects that it took in because no notice had told of them"),
+    ("sluicegate_server_reconcile_errors_total", "Listings that stopped before their end"),
 ];
 
 /// A counter with one label, whose values are words of this program.
 pub type ByWord = Family<[(&'static str, &'static str); 1], Counter>;
+
+type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 type GaugeByWord = Family<[(&'static str, &'static str); 1], Gauge>;
 
@@ -54,8 +67,34 @@ pub struct Metrics {
     pub inbox_group_jobs: Histogram,
     /// Live streams open now.
     pub streams: Gauge,
+    /// Objects that the reconciliation listed.
+    pub reconcile_listed: Counter,
+    /// Objects that it took in.
+    pub reconcile_taken: Counter,
+    /// Listings that stopped before their end.
+    pub reconcile_errors: Counter,
     objects: GaugeByWord,
-    oldest_owed_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
+    oldest_owed_seconds: Seconds,
+    cuts_missing: Gauge,
+    oldest_missing_seconds: Seconds,
+    missing_alarm: Gauge,
+    cuts_forked: Gauge,
+    totals_differing: Gauge,
+}
+
+/// What a scrape reads from the inbox.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moment {
+    /// Objects by state.
+    pub totals: Totals,
+    /// Age of the oldest object that is owed or being fetched.
+    pub oldest_owed_seconds: f64,
+    /// What is missing, forked or does not add up.
+    pub gaps: Gaps,
+    /// How long the oldest gap is known.
+    pub oldest_missing_seconds: f64,
+    /// Whether that is too long.
+    pub missing_alarm: bool,
 }
 
 impl Metrics {
@@ -75,7 +114,15 @@ impl Metrics {
             inbox_group_jobs: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             streams: Gauge::default(),
             objects: Family::default(),
-            oldest_owed_seconds: Gauge::default(),
+            oldest_owed_seconds: Seconds::default(),
+            reconcile_listed: Counter::default(),
+            reconcile_taken: Counter::default(),
+            reconcile_errors: Counter::default(),
+            cuts_missing: Gauge::default(),
+            oldest_missing_seconds: Seconds::default(),
+            missing_alarm: Gauge::default(),
+            cuts_forked: Gauge::default(),
+            totals_differing: Gauge::default(),
         };
         metrics.register("sluicegate_server_notices_total", metrics.notices.clone());
         metrics.register("sluicegate_server_objects", metrics.objects.clone());
@@ -89,26 +136,41 @@ impl Metrics {
         metrics.register("sluicegate_server_inbox_commit_seconds", metrics.inbox_commit_seconds.clone());
         metrics.register("sluicegate_server_inbox_group_jobs", metrics.inbox_group_jobs.clone());
         metrics.register("sluicegate_server_streams", metrics.streams.clone());
+        metrics.register("sluicegate_server_cuts_missing", metrics.cuts_missing.clone());
+        metrics.register("sluicegate_server_oldest_missing_seconds", metrics.oldest_missing_seconds.clone());
+        metrics.register("sluicegate_server_missing_alarm", metrics.missing_alarm.clone());
+        metrics.register("sluicegate_server_cuts_forked", metrics.cuts_forked.clone());
+        metrics.register("sluicegate_server_totals_differing", metrics.totals_differing.clone());
+        metrics.register("sluicegate_server_reconcile_listed_total", metrics.reconcile_listed.clone());
+        metrics.register("sluicegate_server_reconcile_taken_total", metrics.reconcile_taken.clone());
+        metrics.register("sluicegate_server_reconcile_errors_total", metrics.reconcile_errors.clone());
         for answer in ["accepted", "repeated", "refused", "deferred"] {
             metrics.notices.get_or_create_owned(&[("answer", answer)]);
         }
-        for outcome in ["done", "repeat", "retry", "later", "missing", "dead"] {
+        for outcome in ["done", "repeat", "lost", "retry", "later", "missing", "dead", "gone"] {
             metrics.attempts.get_or_create_owned(&[("outcome", outcome)]);
         }
         metrics
     }
 
-    /// The text of one scrape, of this moment's totals.
-    pub fn scrape(&self, totals: Totals, oldest_owed_seconds: f64) -> String {
+    /// The text of one scrape.
+    pub fn scrape(&self, moment: &Moment) -> String {
+        let totals = &moment.totals;
         for (state, objects) in [
             ("owed", totals.owed),
             ("fetching", totals.fetching),
             ("done", totals.done),
             ("dead", totals.dead),
+            ("gone", totals.gone),
         ] {
-            self.objects.get_or_create(&[("state", state)]).set(i64::try_from(objects).unwrap_or(i64::MAX));
+            self.objects.get_or_create(&[("state", state)]).set(gauge(objects));
         }
-        self.oldest_owed_seconds.set(oldest_owed_seconds);
+        self.oldest_owed_seconds.set(moment.oldest_owed_seconds);
+        self.cuts_missing.set(gauge(moment.gaps.missing_cuts));
+        self.oldest_missing_seconds.set(moment.oldest_missing_seconds);
+        self.missing_alarm.set(moment.missing_alarm.into());
+        self.cuts_forked.set(gauge(moment.gaps.forked_cuts));
+        self.totals_differing.set(gauge(moment.gaps.differing_runs));
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text
@@ -119,6 +181,10 @@ impl Metrics {
         // The library adds a counter's `_total` and the help's full stop itself.
         self.registry.register(name.trim_end_matches("_total"), help, metric);
     }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Default for Metrics {
@@ -133,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_metric_in_the_table_is_emitted_and_each_emitted_metric_is_in_the_table() {
-        let text = Metrics::new().scrape(Totals::default(), 0.0);
+        let text = Metrics::new().scrape(&Moment::default());
         for (name, _) in TABLE {
             let emitted = text.lines().any(|line| line.starts_with(name));
             assert!(emitted, "{name} is not in\n{text}");

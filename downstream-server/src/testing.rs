@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use contract::{ChannelId, CutId, CutKind, Notice, ObjectMetadata};
 use http::{Request, Response, StatusCode};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,8 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, AppState, Peer, router};
 use crate::config::{Config, Start};
-use crate::inbox::Inbox;
+use crate::handler::NoEffect;
+use crate::inbox::{FILE, Finished, Identity, Inbox, Report};
 use crate::live::Live;
 use crate::telemetry::Metrics;
 
@@ -44,6 +46,12 @@ impl Site {
         Self { app, dir }
     }
 
+    /// Works on the inbox's file beside the inbox.
+    pub(crate) fn beside(&self, statements: &str) {
+        let connection = rusqlite::Connection::open(self.dir.path().join(FILE)).expect("the file opens");
+        connection.execute_batch(statements).expect("the statements are right");
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
         let mut request = request;
         let peer = Peer("127.0.0.1:5000".parse().expect("an address"));
@@ -73,6 +81,45 @@ pub(crate) fn post(body: impl Into<Body>) -> Request<Body> {
         .expect("a request")
 }
 
+/// A request to do something, as JSON and from this machine.
+pub(crate) fn post_to(path: &str, body: impl Into<Body>) -> Request<Body> {
+    let request =
+        Request::post(path).header("host", "localhost:8090").header("content-type", "application/json");
+    request.body(body.into()).expect("a request")
+}
+
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).header("host", "localhost:8090").body(Body::empty()).expect("a request")
+}
+
+/// What one of our objects would say about itself: cut `number` of channel 7, with 10 events and
+/// running totals as if each cut before it held as many.
+pub(crate) fn metadata_of(number: u64) -> ObjectMetadata {
+    ObjectMetadata {
+        version: ObjectMetadata::VERSION,
+        cut: CutId { channel: ChannelId([7; 16]), sink: "s3".parse().expect("a name"), number },
+        kind: CutKind::Events,
+        events: 10,
+        first: number * 10,
+        last: number * 10 + 9,
+        set_aside: 0,
+        total_events: number * 10,
+        total_dead_lettered: 0,
+        total_damaged: 0,
+        length: 100,
+        crc32c: 7,
+        encoder: "text".to_owned(),
+        codec: "none".to_owned(),
+    }
+}
+
+/// Tells the inbox of the object and makes it done, as a worker would, at `now_ms`.
+pub(crate) async fn handled(inbox: &Inbox, metadata: ObjectMetadata, now_ms: i64) -> Finished {
+    let key = format!("events/{}.txt", metadata.cut);
+    let notice = Notice::new("logs", key);
+    inbox.put(notice, "n".to_owned(), now_ms).await.expect("a notice is taken");
+    let claim = inbox.claim(1, now_ms).await.expect("a claim").claims.pop().expect("the object is owed");
+    let (events, bytes) = (metadata.events, metadata.length);
+    let report = Report { identity: Identity::of_metadata(metadata), events, bytes, now_ms };
+    inbox.finish(&claim, report, Box::new(NoEffect)).await.expect("it is done")
 }

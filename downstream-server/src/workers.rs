@@ -1,8 +1,11 @@
 //! The workers: claim what is due, fetch it, hand it over, enter the outcome.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -35,6 +38,8 @@ impl Workers {
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken, patience: Duration) {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
+        let mut renewal = tokio::time::interval(Inbox::RENEWAL);
+        renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let free = self.fetch.concurrency - running.len();
             let mut next_due_ms = None;
@@ -59,9 +64,17 @@ impl Workers {
                 _ = running.join_next(), if !running.is_empty() => {}
                 () = self.inbox.owed(), if !full => {}
                 () = due(next_due_ms), if !full => {}
+                _ = renewal.tick(), if !running.is_empty() => self.renew().await,
             }
         }
-        let rest = async { while running.join_next().await.is_some() {} };
+        let rest = async {
+            loop {
+                tokio::select! {
+                    ended = running.join_next() => if ended.is_none() { break },
+                    _ = renewal.tick() => self.renew().await,
+                }
+            }
+        };
         if tokio::time::timeout(patience, rest).await.is_err() {
             tracing::warn!(attempts = running.len(), "giving running attempts back to the inbox");
             stop.cancel();
@@ -69,13 +82,21 @@ impl Workers {
         }
     }
 
-    /// Makes one attempt and enters how it ended.
+    async fn renew(&self) {
+        if let Err(error) = self.inbox.renew(now_ms()).await {
+            tracing::warn!(%error, "saying that the running attempts go on");
+        }
+    }
+
+    /// Makes one attempt and enters how it ended. A panic of the handler is a failure like others.
     async fn work(self: Arc<Self>, claim: Claim, stop: CancellationToken) {
         let span = tracing::info_span!("object", notice_id = claim.notice_id, key = claim.places[0].key);
         async {
             let started = Instant::now();
             let ended = tokio::select! {
-                ended = self.attempt(&claim) => ended,
+                ended = AssertUnwindSafe(self.attempt(&claim)).catch_unwind() => {
+                    ended.unwrap_or_else(|panic| Err(AttemptError::Panicked(words(&*panic))))
+                }
                 () = stop.cancelled() => {
                     if let Err(error) = self.inbox.release(&claim).await {
                         tracing::error!(%error, "giving the attempt back; the next start will count it");
@@ -96,8 +117,7 @@ impl Workers {
         if claim.attempt - claim.deferrals > self.retry.attempts {
             return Err(AttemptError::Exhausted(self.retry.attempts));
         }
-        // Later attempts go round the places that notices named.
-        let place = &claim.places[(claim.attempt as usize - 1) % claim.places.len()];
+        let place = claim.place();
         let store = self
             .stores
             .get(&place.bucket)
@@ -145,6 +165,12 @@ impl Workers {
                 tracing::info!("the object was done before; nothing was applied");
                 "repeat"
             }
+            Finished::Lost => {
+                tracing::warn!(
+                    "the attempt took longer than its lease, and another has begun; nothing was applied"
+                );
+                "lost"
+            }
         };
         self.metrics.attempts.get_or_create(&[("outcome", outcome)]).inc();
         Ok(())
@@ -165,6 +191,9 @@ impl Workers {
             }
             Next::Dead => {
                 tracing::error!(attempt = claim.attempt, error = text, "the object is a dead letter");
+            }
+            Next::Gone => {
+                tracing::warn!(attempt = claim.attempt, error = text, "the store holds the object no more");
             }
         }
         self.metrics.attempts.get_or_create(&[("outcome", outcome)]).inc();
@@ -201,7 +230,9 @@ impl Workers {
                 return (Next::Later(after(backoff.max(asked))), "later");
             }
             AttemptError::Handler(HandlerError::Fetch(error)) => error.verdict(),
-            AttemptError::Handler(HandlerError::Retry(_)) | AttemptError::Inbox(_) => Verdict::Retry,
+            AttemptError::Handler(HandlerError::Retry(_))
+            | AttemptError::Inbox(_)
+            | AttemptError::Panicked(_) => Verdict::Retry,
         };
         let again = Next::At(after(backoff));
         let counted = claim.attempt - claim.deferrals;
@@ -211,7 +242,8 @@ impl Workers {
             Verdict::Retry if counted < self.retry.attempts => (again, "retry"),
             Verdict::Missing if untried || counted < self.retry.missing_attempts => (again, "missing"),
             Verdict::Never if untried => (again, "retry"),
-            Verdict::Retry | Verdict::Missing | Verdict::Never => (Next::Dead, "dead"),
+            Verdict::Missing => (Next::Gone, "gone"),
+            Verdict::Retry | Verdict::Never => (Next::Dead, "dead"),
         }
     }
 
@@ -229,8 +261,16 @@ enum AttemptError {
     Handler(#[from] HandlerError),
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    #[error("the handler panicked: {0}")]
+    Panicked(String),
     #[error("{0} attempts were counted, the last of them ended with the server")]
     Exhausted(u32),
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
 }
 
 async fn due(at_ms: Option<i64>) {

@@ -14,7 +14,6 @@
 
 pub mod http;
 pub mod intake;
-pub mod key;
 pub mod listen;
 pub mod netcat;
 

@@ -10,7 +10,8 @@ use super::handler::handler;
 use super::settings::Settings;
 use super::values;
 use super::{
-    Config, ConfigError, FetchConfig, LogConfig, NoticeConfig, ReadFrom, RetryConfig, S3Config, S3Credentials,
+    Config, ConfigError, FetchConfig, LogConfig, NoticeConfig, ReadFrom, ReconcileConfig, RetentionConfig,
+    RetryConfig, S3Config, S3Credentials,
 };
 
 pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
@@ -49,6 +50,12 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
             max_retry_after: s.value("retry.max_retry_after", Duration::ZERO, values::duration),
         },
         handler: handler(s),
+        reconcile: reconcile(s),
+        missing_alarm: s.value("continuity.missing_alarm", Duration::ZERO, values::duration),
+        retention: RetentionConfig {
+            age: s.value("retention.done_age", Duration::ZERO, values::duration),
+            rows: s.value("retention.done_rows", 1, |text| between(text, 1, 1_000_000_000)),
+        },
         log: LogConfig {
             level: s.value("log.level", String::new(), |text| {
                 tracing_subscriber::EnvFilter::try_new(text)
@@ -154,6 +161,28 @@ fn s3(s: &mut Settings) -> S3Config {
         }),
         path_style: s.value("s3.path_style", false, values::switch),
         credentials,
+    }
+}
+
+fn reconcile(s: &mut Settings) -> ReconcileConfig {
+    let mut prefixes = s.list("reconcile.prefixes");
+    if prefixes.is_empty() {
+        prefixes.push(String::new());
+    }
+    ReconcileConfig {
+        interval: s.value("reconcile.interval", None, |text| match text {
+            "off" => Ok(None),
+            _ => values::duration(text).map(Some).map_err(|mistake| format!("{mistake}, or off")),
+        }),
+        prefixes,
+        foreign: s.value("reconcile.foreign", false, values::switch),
+        grace: s.value("reconcile.grace", Duration::ZERO, values::duration),
+        whole: s.value("reconcile.start", true, |text| match text {
+            "oldest" => Ok(true),
+            "newest" => Ok(false),
+            _ => Err(format!("`{text}` is neither oldest nor newest")),
+        }),
+        objects_per_second: s.value("reconcile.objects_per_second", 1, |text| between(text, 1, 1_000_000)),
     }
 }
 

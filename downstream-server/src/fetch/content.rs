@@ -140,10 +140,10 @@ impl Content {
 
     /// The identity that the object itself tells: our metadata, or else what the store says.
     pub(crate) fn identity(&self) -> Identity {
-        if let Some(metadata) = &self.metadata {
-            return Identity::of_cut(metadata.cut.clone());
-        }
         let version = self.info.version_id.as_deref().or(self.place.version_id.as_deref());
+        if let Some(metadata) = &self.metadata {
+            return Identity::of_metadata(metadata.clone()).stored_as(version, self.info.etag.as_deref());
+        }
         Identity::of_object(&self.place.bucket, &self.place.key, version, self.info.etag.as_deref())
     }
 

@@ -16,12 +16,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::{Connection, params};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Delivery, Effect, Handler, HandlerError, NoEffect, Outcome};
 use crate::fetch::Content;
-use crate::inbox::{Inbox, InboxError};
+use crate::inbox::{Database, DatabaseError, Inbox, InboxError};
 
 /// Appends lines to one file.
 #[derive(Debug)]
@@ -159,11 +158,13 @@ struct Turn {
     output: OwnedMutexGuard<Output>,
     /// Bytes after the committed ones.
     written: u64,
+    /// The new length is in a transaction, and nobody has said yet what became of that.
+    applied: bool,
 }
 
 impl Turn {
     async fn take(output: &Arc<Mutex<Output>>) -> Self {
-        Self { output: output.clone().lock_owned().await, written: 0 }
+        Self { output: output.clone().lock_owned().await, written: 0, applied: false }
     }
 
     async fn append(self, piece: Bytes) -> io::Result<Self> {
@@ -201,15 +202,18 @@ impl Turn {
 }
 
 impl Effect for Turn {
-    fn apply(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
+    fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
         let length = self.output.committed + self.written;
-        transaction
-            .prepare_cached("UPDATE outputs SET length = ?2 WHERE name = ?1")?
-            .execute(params![self.output.name, length])?;
+        transaction.execute(
+            "UPDATE outputs SET length = ?2 WHERE name = ?1",
+            &[(&self.output.name).into(), length.into()],
+        )?;
+        self.applied = true;
         Ok(())
     }
 
     fn settle(mut self: Box<Self>, outcome: Outcome) {
+        self.applied = false;
         match outcome {
             Outcome::Committed => {
                 self.output.committed += self.written;
@@ -224,6 +228,8 @@ impl Effect for Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        // Whoever panicked in between may have committed: cutting could take committed lines.
+        self.output.unknown |= self.applied;
         if self.written > 0
             && !self.output.unknown
             && let Err(error) = self.output.file.set_len(self.output.committed)

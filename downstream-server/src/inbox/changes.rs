@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::InboxError;
+use super::database::DatabaseError;
+use super::error::InboxError;
 use super::rows::{Row, State};
 use crate::telemetry::Metrics;
 
@@ -24,6 +25,8 @@ pub struct Totals {
     pub done: u64,
     /// Objects that nobody tries any more.
     pub dead: u64,
+    /// Objects that the store holds no more.
+    pub gone: u64,
     /// Events in the done objects.
     pub events: u64,
     /// Bytes of the done objects, as stored.
@@ -37,6 +40,7 @@ impl Totals {
             State::Fetching => &mut self.fetching,
             State::Done => &mut self.done,
             State::Dead => &mut self.dead,
+            State::Gone => &mut self.gone,
         }
     }
 }
@@ -48,21 +52,22 @@ pub(super) struct Changes {
 }
 
 #[derive(Debug)]
-struct Change {
-    /// The row as it is now; `None` when it was deleted.
-    row: Option<Row>,
-    from: Option<State>,
+enum Change {
+    /// A row that was in state `from`, or is new.
+    Row { row: Box<Row>, from: Option<State> },
+    /// A row in this state is gone.
+    Removed(State),
 }
 
 impl Changes {
     /// Notes a row that was in state `from` (or is new) and is now as given.
     pub(super) fn changed(&mut self, from: Option<State>, row: Row) {
-        self.log.push(Change { row: Some(row), from });
+        self.log.push(Change::Row { row: Box::new(row), from });
     }
 
-    /// Notes a row that is gone.
+    /// Notes a row that is gone, and its object with it: it was another's all the time.
     pub(super) fn removed(&mut self, from: State) {
-        self.log.push(Change { row: None, from: Some(from) });
+        self.log.push(Change::Removed(from));
     }
 
     pub(super) fn mark(&self) -> usize {
@@ -82,7 +87,7 @@ pub(super) struct Published {
     /// Woken when an object becomes owed.
     pub(super) owed: Notify,
     /// Set once, when a commit's outcome is unknown and only a restart can tell.
-    failure: OnceLock<Arc<rusqlite::Error>>,
+    failure: OnceLock<DatabaseError>,
     pub(super) failed: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
@@ -105,19 +110,31 @@ impl Published {
         }
         let mut totals = *self.totals.borrow();
         let mut owed = false;
-        for Change { row, from } in changes.log {
-            if let Some(from) = from {
-                *totals.of_state(from) -= 1;
+        for change in changes.log {
+            match change {
+                Change::Removed(from) => subtract(totals.of_state(from), 1),
+                Change::Row { row, from } => {
+                    if let Some(from) = from {
+                        subtract(totals.of_state(from), 1);
+                    }
+                    *totals.of_state(row.state) += 1;
+                    owed |= row.state == State::Owed;
+                    match (from == Some(State::Done), row.state == State::Done) {
+                        (false, true) => {
+                            totals.events += row.events;
+                            totals.bytes += row.bytes;
+                        }
+                        // It is handled again, and will count again.
+                        (true, false) => {
+                            subtract(&mut totals.events, row.events);
+                            subtract(&mut totals.bytes, row.bytes);
+                        }
+                        _ => {}
+                    }
+                    // Nobody watching is no error.
+                    let _ = self.rows.send(Arc::from(row));
+                }
             }
-            let Some(row) = row else { continue };
-            *totals.of_state(row.state) += 1;
-            owed |= row.state == State::Owed;
-            if row.state == State::Done && from != Some(State::Done) {
-                totals.events += row.events;
-                totals.bytes += row.bytes;
-            }
-            // Nobody watching is no error.
-            let _ = self.rows.send(Arc::new(row));
         }
         self.totals.send_replace(totals);
         if owed {
@@ -130,13 +147,13 @@ impl Published {
         self.metrics.inbox_commit_seconds.observe(took.as_secs_f64());
     }
 
-    pub(super) fn poison(&self, error: Arc<rusqlite::Error>) {
+    pub(super) fn poison(&self, error: DatabaseError) {
         // Only the writer thread poisons, and only once.
         let _ = self.failure.set(error);
         self.failed.send_replace(true);
     }
 
-    pub(super) fn failure(&self) -> Option<Arc<rusqlite::Error>> {
+    pub(super) fn failure(&self) -> Option<DatabaseError> {
         self.failure.get().cloned()
     }
 
@@ -144,4 +161,10 @@ impl Published {
     pub(super) fn closed(&self) -> InboxError {
         self.failure().map_or(InboxError::Closed, InboxError::Poisoned)
     }
+}
+
+/// Servers that share an inbox change rows that others have counted: a count may be late, and
+/// never below nothing.
+fn subtract(count: &mut u64, number: u64) {
+    *count = count.saturating_sub(number);
 }

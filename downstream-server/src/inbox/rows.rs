@@ -1,14 +1,17 @@
 //! An object's row: its states, its shape, and the questions asked of many rows.
 
 use contract::Notice;
-use rusqlite::{Connection, Result, params};
 use serde::Serialize;
 
 use super::changes::Totals;
+use super::database::{Database, DatabaseError, Record};
+
+type Result<T> = std::result::Result<T, DatabaseError>;
 
 /// The columns of [`Row`], in the order in which [`Row::read`] takes them.
-pub(super) const COLUMNS: &str = "id, identity, bucket, key, version_id, notice_id, event_ms, received_ms, repeats, \
-                                  state, attempts, next_try_ms, last_error, finished_ms, events, bytes, size, deferrals";
+pub(super) const COLUMNS: &str = "id, identity, bucket, key, version_id, etag, notice_id, origin, event_ms, \
+     received_ms, repeats, state, attempts, replaying, next_try_ms, last_error, finished_ms, done_order, events, \
+     bytes, size, crc32c, lease_owner, deferrals";
 
 /// Where an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,9 +25,14 @@ pub enum State {
     Done,
     /// Nobody tries it any more; `last_error` says why.
     Dead,
+    /// The store holds it no more, so nobody tries it any more.
+    Gone,
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Owed, Self::Fetching, Self::Done, Self::Dead, Self::Gone];
+
     /// The word that the inbox stores and the API shows.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,12 +40,43 @@ impl State {
             Self::Fetching => "fetching",
             Self::Done => "done",
             Self::Dead => "dead",
+            Self::Gone => "gone",
         }
     }
 
     /// The state of that name.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Owed, Self::Fetching, Self::Done, Self::Dead].into_iter().find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// How the inbox heard of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A notice was posted.
+    Notice,
+    /// A message of a queue named it.
+    Queue,
+    /// The reconciliation found it in the bucket.
+    Listing,
+}
+
+impl Origin {
+    /// The word that the inbox stores and the API shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Queue => "queue",
+            Self::Listing => "listing",
+        }
+    }
+
+    fn parse(word: &str) -> Self {
+        [Self::Queue, Self::Listing]
+            .into_iter()
+            .find(|origin| origin.as_str() == word)
+            .unwrap_or(Self::Notice)
     }
 }
 
@@ -53,10 +92,14 @@ pub struct Row {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// The version, where the notice named one.
+    /// The version, where the notice or the store named one.
     pub version_id: Option<String>,
+    /// The ETag, where the notice or the store named one.
+    pub etag: Option<String>,
     /// Id of the first notice, as in the logs of all three programs.
     pub notice_id: String,
+    /// How the inbox first heard of it.
+    pub origin: Origin,
     /// When the store says that the object was made.
     pub event_ms: Option<i64>,
     /// When the first notice arrived.
@@ -69,43 +112,63 @@ pub struct Row {
     pub attempts: u32,
     /// Attempts among them at which the handler said "not now"; they use none up.
     pub deferrals: u32,
+    /// Whether it was done before and is to be handled again.
+    pub replaying: bool,
     /// When the next attempt is due, for an owed object.
     pub next_try_ms: i64,
     /// What the last failed attempt said.
     pub last_error: Option<String>,
-    /// When it became done or dead.
+    /// When it became done, dead or gone.
     pub finished_ms: Option<i64>,
+    /// Its place in the order in which objects became done, for a done object.
+    pub done_order: Option<u64>,
     /// Events in it, once it is done.
     pub events: u64,
     /// Bytes as stored: as the notice told, or as fetched once it is done.
     pub bytes: u64,
+    /// CRC32C of its bytes as stored, once one of our objects is done.
+    #[serde(skip)]
+    pub(super) crc32c: Option<u64>,
+    /// The server that makes the attempt.
+    #[serde(skip)]
+    pub(super) lease_owner: Option<String>,
 }
 
 impl Row {
-    pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self> {
-        let state: String = row.get(9)?;
-        let bytes: u64 = row.get(15)?;
-        let told: Option<u64> = row.get(16)?;
+    pub(super) fn read(row: &Record) -> Result<Self> {
+        // The table's CHECK admits no other word.
+        let state = State::parse(&row.text(11)?).unwrap_or(State::Dead);
+        let (bytes, told) = (row.count(19)?, row.maybe_count(20)?);
         Ok(Self {
-            id: row.get(0)?,
-            identity: row.get(1)?,
-            bucket: row.get(2)?,
-            key: row.get(3)?,
-            version_id: row.get(4)?,
-            notice_id: row.get(5)?,
-            event_ms: row.get(6)?,
-            received_ms: row.get(7)?,
-            repeats: row.get(8)?,
-            // The table's CHECK admits no other word.
-            state: State::parse(&state).unwrap_or(State::Dead),
-            attempts: row.get(10)?,
-            deferrals: row.get(17)?,
-            next_try_ms: row.get(11)?,
-            last_error: row.get(12)?,
-            finished_ms: row.get(13)?,
-            events: row.get(14)?,
-            bytes: if state == "done" { bytes } else { told.unwrap_or(bytes) },
+            id: row.integer(0)?,
+            identity: row.text(1)?,
+            bucket: row.text(2)?,
+            key: row.text(3)?,
+            version_id: row.maybe_text(4)?,
+            etag: row.maybe_text(5)?,
+            notice_id: row.text(6)?,
+            origin: Origin::parse(&row.text(7)?),
+            event_ms: row.maybe_integer(8)?,
+            received_ms: row.integer(9)?,
+            repeats: row.count(10)?,
+            state,
+            attempts: u32::try_from(row.count(12)?).unwrap_or(u32::MAX),
+            deferrals: u32::try_from(row.count(23)?).unwrap_or(u32::MAX),
+            replaying: row.count(13)? > 0,
+            next_try_ms: row.integer(14)?,
+            last_error: row.maybe_text(15)?,
+            finished_ms: row.maybe_integer(16)?,
+            done_order: row.maybe_count(17)?,
+            events: row.count(18)?,
+            bytes: if state == State::Done { bytes } else { told.unwrap_or(bytes) },
+            crc32c: row.maybe_count(21)?,
+            lease_owner: row.maybe_text(22)?,
         })
+    }
+
+    /// Where it was said to be first, or where it was found.
+    pub fn place(&self) -> Place {
+        Place { bucket: self.bucket.clone(), key: self.key.clone(), version_id: self.version_id.clone() }
     }
 }
 
@@ -126,6 +189,11 @@ impl Place {
         let version_id = notice.version_id.clone().filter(|version| version != "null");
         Self { bucket: notice.bucket.clone(), key: notice.key.clone(), version_id }
     }
+
+    /// The version as the tables of places keep it: `''` for none.
+    pub(super) fn version_text(&self) -> &str {
+        self.version_id.as_deref().unwrap_or_default()
+    }
 }
 
 /// Which rows a listing shows, newest first.
@@ -139,47 +207,61 @@ pub struct Query {
     pub limit: usize,
 }
 
-pub(super) fn list(at: &Connection, query: &Query) -> Result<Vec<Row>> {
-    let before = query.before.unwrap_or(i64::MAX);
-    match query.state {
-        Some(state) => at
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM objects WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
-            ))?
-            .query_map(params![state.as_str(), before, query.limit], Row::read)?
-            .collect(),
-        None => at
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM objects WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
-            ))?
-            .query_map(params![before, query.limit], Row::read)?
-            .collect(),
-    }
+/// Reads the rows that a statement returns.
+pub(super) fn read_all(records: &[Record]) -> Result<Vec<Row>> {
+    records.iter().map(Row::read).collect()
 }
 
-/// When the oldest object that is not done or dead was told of.
-pub(super) fn oldest_owed_ms(at: &Connection) -> Result<Option<i64>> {
+pub(super) fn list(at: &Database, query: &Query) -> Result<Vec<Row>> {
+    let before = query.before.unwrap_or(i64::MAX);
+    let records = match query.state {
+        Some(state) => at.query(
+            &format!("SELECT {COLUMNS} FROM objects WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
+            &[state.as_str().into(), before.into(), query.limit.into()],
+        )?,
+        None => at.query(
+            &format!("SELECT {COLUMNS} FROM objects WHERE id < ?1 ORDER BY id DESC LIMIT ?2"),
+            &[before.into(), query.limit.into()],
+        )?,
+    };
+    read_all(&records)
+}
+
+/// When the oldest object that is still owed or being fetched was told of.
+pub(super) fn oldest_owed_ms(at: &Database) -> Result<Option<i64>> {
     // The lowest id of each state is its oldest row, and the index by state finds it at once.
-    at.prepare_cached(
+    let row = at.query_one(
         "SELECT min(received_ms) FROM objects WHERE id IN (
              (SELECT min(id) FROM objects WHERE state = 'owed'),
              (SELECT min(id) FROM objects WHERE state = 'fetching'))",
-    )?
-    .query_row([], |row| row.get(0))
+        &[],
+    )?;
+    row.map_or(Ok(None), |row| row.maybe_integer(0))
 }
 
-pub(super) fn totals(at: &Connection) -> Result<Totals> {
+pub(super) fn totals(at: &Database) -> Result<Totals> {
     let mut totals = Totals::default();
-    let mut statement =
-        at.prepare("SELECT state, count(*), sum(iif(state = 'done', events, 0)), sum(iif(state = 'done', bytes, 0)) FROM objects GROUP BY state")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let state: String = row.get(0)?;
-        if let Some(state) = State::parse(&state) {
-            *totals.of_state(state) = row.get(1)?;
+    let rows = at.query(
+        "SELECT state, count(*), CAST(sum(CASE WHEN state = 'done' THEN events ELSE 0 END) AS BIGINT),
+                CAST(sum(CASE WHEN state = 'done' THEN bytes ELSE 0 END) AS BIGINT)
+         FROM objects GROUP BY state",
+        &[],
+    )?;
+    for row in rows {
+        if let Some(state) = State::parse(&row.text(0)?) {
+            *totals.of_state(state) = row.count(1)?;
         }
-        totals.events += row.get::<_, u64>(2)?;
-        totals.bytes += row.get::<_, u64>(3)?;
+        totals.events += row.count(2)?;
+        totals.bytes += row.count(3)?;
+    }
+    // Done objects whose rows were dropped stay counted.
+    for row in at.query("SELECT name, value FROM counters", &[])? {
+        match row.text(0)?.as_str() {
+            "dropped_objects" => totals.done += row.count(1)?,
+            "dropped_events" => totals.events += row.count(1)?,
+            "dropped_bytes" => totals.bytes += row.count(1)?,
+            _ => {}
+        }
     }
     Ok(totals)
 }

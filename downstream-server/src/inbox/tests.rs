@@ -1,12 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod model;
 
-use contract::{ChannelId, CutId};
-use proptest::prelude::*;
+use contract::{ChannelId, CutId, ObjectMetadata};
 use tempfile::TempDir;
 
 use super::*;
-use crate::handler::NoEffect;
-use crate::testing::inbox;
+use crate::handler::{NoEffect, Outcome};
+use crate::telemetry::Moment;
+use crate::testing::{handled, inbox, metadata_of};
 
 fn cut(channel: u8, number: u64) -> CutId {
     CutId { channel: ChannelId([channel; 16]), sink: "s3".parse().unwrap(), number }
@@ -164,17 +164,202 @@ async fn an_inbox_of_a_newer_server_is_refused() {
     let error = Inbox::open(dir.path(), Arc::new(Metrics::new())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the inbox has version 99, and this server knows versions up to 2; use the newer server"
+        "the inbox has version 99, and this server knows versions up to 3; use the newer server"
     );
+}
+
+#[tokio::test]
+async fn an_inbox_of_the_first_version_goes_on_with_all_that_it_knew() {
+    let dir = TempDir::new().unwrap();
+    std::fs::copy("tests/fixtures/inbox-v1.sqlite", dir.path().join(FILE)).unwrap();
+    let inbox = inbox(&dir);
+    let totals = Totals { owed: 2, done: 7, dead: 1, events: 14, bytes: 70, ..Totals::default() };
+    assert_eq!(inbox.totals(), totals);
+    // What was done is done, of ours and of others.
+    for number in [1, 2, 3, 5, 6, 9] {
+        assert_eq!(put(&inbox, notice_of("logs", &cut(0xab, number))).await, Taken::Repeated);
+    }
+    let foreign = Notice { etag: Some("e1".to_owned()), ..Notice::new("logs", "foreign/done.txt") };
+    assert_eq!(put(&inbox, foreign).await, Taken::Repeated);
+    let sink = inbox.continuity(Default::default(), 9, true).await.unwrap().remove(0);
+    let missing: Vec<_> = sink.missing.iter().map(|gap| (gap.first, gap.last, gap.owed)).collect();
+    assert_eq!((sink.contiguous_to, missing), (3, vec![(4, 4, 0), (7, 8, 1)]));
+    assert_eq!((sink.totals, sink.adds_up), (None, true), "nothing was counted then");
+    // What was owed is owed, an attempt that was cut short is counted, and all places are known.
+    let mut claims = inbox.claim(9, 3_000_000).await.unwrap().claims;
+    let cut_short = claims.pop().unwrap();
+    assert_eq!((cut_short.attempt, cut_short.identity), (2, cut(0xab, 8).to_string()));
+    assert_eq!(cut_short.places.len(), 2);
+    assert_eq!(claims.pop().unwrap().attempt, 2);
+    assert_eq!(inbox.output_length("ndjson out.ndjson").await.unwrap(), Some(42));
+    let rows = inbox.list(Query { state: Some(State::Done), before: None, limit: 99 }).await.unwrap();
+    let mut order: Vec<_> = rows.iter().filter_map(|row| row.done_order).collect();
+    order.sort_unstable();
+    assert_eq!(order, [1, 2, 3, 4, 5, 6, 7]);
+    // What is done from now on is counted.
+    assert_eq!(
+        handled(&inbox, ObjectMetadata { cut: cut(0xab, 4), ..metadata_of(4) }, 3_000_000).await,
+        Finished::Done
+    );
+    let sink = inbox.continuity(Default::default(), 9, true).await.unwrap().remove(0);
+    assert_eq!(sink.contiguous_to, 6);
+}
+
+#[tokio::test]
+async fn a_panicking_effect_undoes_its_object_and_the_inbox_goes_on() {
+    struct Panics(bool);
+    impl Effect for Panics {
+        fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
+            transaction.execute("INSERT INTO outputs (name, length) VALUES ('half', 1)", &[])?;
+            assert!(!self.0, "an effect's own mistake");
+            Ok(())
+        }
+        fn settle(self: Box<Self>, outcome: Outcome) {
+            assert!(outcome == Outcome::Undone, "another mistake, after the commit");
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    let inbox = inbox(&dir);
+    put(&inbox, Notice::new("logs", "k")).await;
+    let first = claim(&inbox).await.unwrap();
+    let identity = || Identity::of_object("logs", "k", None, Some("e1"));
+    let finish = inbox.finish(&first, report(identity()), Box::new(Panics(true)));
+    let (failed, taken) = tokio::join!(finish, put(&inbox, Notice::new("logs", "other")));
+    assert!(matches!(failed, Err(InboxError::Panicked)));
+    assert_eq!(taken, Taken::New);
+    assert_eq!(inbox.output_length("half").await.unwrap(), None);
+    assert_eq!(inbox.totals(), Totals { fetching: 1, owed: 1, ..Totals::default() });
+    // A panic after the commit takes nothing back, and every other job of the group is answered.
+    let finish = inbox.finish(&first, report(identity()), Box::new(Panics(false)));
+    let (_, taken) = tokio::join!(finish, put(&inbox, Notice::new("logs", "third")));
+    assert_eq!(taken, Taken::New);
+    assert_eq!(inbox.output_length("half").await.unwrap(), Some(1));
+    assert_eq!((inbox.totals().done, inbox.totals().owed), (1, 2));
+}
+
+#[tokio::test]
+async fn objects_under_one_key_are_handed_out_in_the_order_of_their_sequencers() {
+    let dir = TempDir::new().unwrap();
+    let inbox = inbox(&dir);
+    let told = |version: &str, sequencer: &str| Notice {
+        version_id: Some(version.to_owned()),
+        sequencer: Some(sequencer.to_owned()),
+        ..Notice::new("logs", "k")
+    };
+    // As S3 compares them: the shorter counts as if it went on in zeros.
+    for (version, sequencer) in [("third", "0b00"), ("second", "0A01"), ("first", "0A")] {
+        assert_eq!(put(&inbox, told(version, sequencer)).await, Taken::New);
+    }
+    put(&inbox, Notice::new("logs", "another")).await;
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let mut claims = inbox.claim(9, 1_000_000).await.unwrap().claims;
+        claims.retain(|claim| claim.places[0].key == "k");
+        assert_eq!(claims.len(), 1, "one at a time under one key");
+        let claim = claims.remove(0);
+        let version = claim.places[0].version_id.clone().unwrap();
+        let identity = Identity::of_object("logs", "k", Some(&version), None);
+        done(&inbox, &claim, identity).await;
+        order.push(version);
+    }
+    assert_eq!(order, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn an_attempt_whose_lease_has_ended_is_made_by_another_server_and_the_first_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let first = inbox(&dir);
+    put(&first, Notice::new("logs", "k")).await;
+    let slow = claim(&first).await.unwrap();
+    first.close();
+    let second = inbox(&dir);
+    let taken_over = claim(&second).await.unwrap();
+    assert_eq!((slow.attempt, taken_over.attempt), (1, 2));
+    let identity = || Identity::of_object("logs", "k", None, Some("e1"));
+    assert_eq!(done(&second, &slow, identity()).await, Finished::Lost);
+    second.fail(&slow, "late".to_owned(), Next::Dead, 300).await.unwrap();
+    second.release(&slow).await.unwrap();
+    assert_eq!(second.totals().fetching, 1);
+    assert_eq!(done(&second, &taken_over, identity()).await, Finished::Done);
+}
+
+#[tokio::test]
+async fn rows_of_done_objects_are_dropped_by_age_and_number_and_stay_counted_and_known() {
+    let dir = TempDir::new().unwrap();
+    let first = inbox(&dir);
+    for (number, at_ms) in (1..=6).zip((1000..).step_by(1000)) {
+        handled(&first, metadata_of(number), at_ms).await;
+    }
+    put(&first, Notice::new("logs", "owed")).await;
+    assert!(!first.drop_done(Keep { after_ms: 2000, rows: 3 }).await.unwrap());
+    let rows = async |inbox: &Inbox| inbox.list(Query { limit: 99, ..Query::default() }).await.unwrap().len();
+    assert_eq!(rows(&first).await, 4, "those done last, and what is owed");
+    assert!(!first.drop_done(Keep { after_ms: 5000, rows: 3 }).await.unwrap());
+    assert_eq!(rows(&first).await, 2);
+    let totals = Totals { owed: 1, done: 6, events: 60, bytes: 600, ..Totals::default() };
+    assert_eq!(first.totals(), totals);
+    drop(first);
+    let second = inbox(&dir);
+    assert_eq!(second.totals(), totals);
+    for number in 1..=6 {
+        assert_eq!(put(&second, notice_of("logs", &metadata_of(number).cut)).await, Taken::Repeated);
+    }
+    assert_eq!(claim(&second).await.unwrap().places[0].key, "owed");
+}
+
+#[tokio::test]
+async fn what_is_dead_gone_or_done_is_handled_again_when_somebody_asks() {
+    let dir = TempDir::new().unwrap();
+    let inbox = inbox(&dir);
+    handled(&inbox, metadata_of(1), 1).await;
+    for (key, next) in [("a/dead", Next::Dead), ("b/gone", Next::Gone)] {
+        put(&inbox, Notice::new("logs", key)).await;
+        let claim = claim(&inbox).await.unwrap();
+        inbox.fail(&claim, "no".to_owned(), next, 2).await.unwrap();
+    }
+    let dead =
+        inbox.list(Query { state: Some(State::Dead), before: None, limit: 1 }).await.unwrap().remove(0);
+    assert_eq!(inbox.replay(dead.id, 5).await.unwrap().map(|row| row.state), Some(State::Owed));
+    assert_eq!(inbox.replay(99, 5).await.unwrap(), None);
+    let again = claim(&inbox).await.unwrap();
+    assert_eq!((again.id, again.attempt), (dead.id, 1));
+    // The rest by what they are: a done cut is done again, and counts once.
+    let states = vec![State::Done, State::Gone];
+    let none =
+        Selection { states: states.clone(), key_prefix: Some("c/".to_owned()), ..Selection::default() };
+    assert_eq!(inbox.replay_matching(none, 6).await.unwrap(), Replayed::default());
+    let early = Selection { states: states.clone(), until_ms: Some(1), ..Selection::default() };
+    assert_eq!(inbox.replay_matching(early, 6).await.unwrap().objects, 0);
+    let all = Selection { states, ..Selection::default() };
+    assert_eq!(inbox.replay_matching(all, 6).await.unwrap(), Replayed { objects: 2, next: None });
+    assert_eq!(inbox.totals(), Totals { owed: 2, fetching: 1, ..Totals::default() });
+    let claims = inbox.claim(9, 7).await.unwrap().claims;
+    let replayed = claims.iter().find(|claim| claim.identity == metadata_of(1).cut.to_string()).unwrap();
+    assert_eq!(done(&inbox, replayed, Identity::of_metadata(metadata_of(1))).await, Finished::Done);
+    assert_eq!(put(&inbox, notice_of("logs", &metadata_of(1).cut)).await, Taken::Repeated);
+    let sink = inbox.continuity(Default::default(), 9, true).await.unwrap().remove(0);
+    assert_eq!((sink.contiguous_to, sink.done, sink.adds_up), (1, 1, true));
+}
+
+#[tokio::test]
+async fn a_number_that_no_agent_ever_reaches_is_no_cut_and_harms_nothing() {
+    let dir = TempDir::new().unwrap();
+    let inbox = inbox(&dir);
+    let absurd = cut(1, u64::MAX);
+    assert_eq!(put(&inbox, notice_of("logs", &absurd)).await, Taken::New);
+    assert_eq!(put(&inbox, notice_of("logs", &absurd)).await, Taken::Repeated);
+    let claim = claim(&inbox).await.unwrap();
+    assert_eq!(done(&inbox, &claim, Identity::of_cut(absurd)).await, Finished::Done);
+    assert_eq!(inbox.continuity(Default::default(), 9, true).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_failing_effect_undoes_its_object_and_leaves_the_others_of_the_group() {
     struct Broken;
     impl Effect for Broken {
-        fn apply(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
-            transaction.execute("INSERT INTO outputs (name, length) VALUES ('half', 1)", [])?;
-            transaction.execute("INSERT INTO nowhere DEFAULT VALUES", []).map(drop)
+        fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
+            transaction.execute("INSERT INTO outputs (name, length) VALUES ('half', 1)", &[])?;
+            transaction.execute("INSERT INTO nowhere DEFAULT VALUES", &[]).map(drop)
         }
         fn settle(self: Box<Self>, outcome: Outcome) {
             assert_eq!(outcome, Outcome::Undone);
@@ -203,107 +388,18 @@ async fn many_notices_at_once_share_commits() {
     let puts = (0..1000).map(|number| put(&inbox, Notice::new("logs", format!("k{number}"))));
     let taken = futures_util::future::join_all(puts).await;
     assert!(taken.iter().all(|taken| *taken == Taken::New));
-    let scrape = metrics.scrape(inbox.totals(), 0.0);
+    let scrape = metrics.scrape(&Moment { totals: inbox.totals(), ..Moment::default() });
     let commits =
         scrape.lines().find_map(|line| line.strip_prefix("sluicegate_server_inbox_commit_seconds_count "));
     let commits: u64 = commits.unwrap().parse().unwrap();
     assert!(commits <= 100, "{commits} commits for 1000 notices that came at once");
 }
 
-/// What may happen to an inbox, for the model below.
-#[derive(Debug, Clone)]
-enum Step {
-    Put { cut: u64, bucket: bool },
-    Claim,
-    Finish,
-    Fail,
-    Reopen,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        4 => (0..12_u64, any::<bool>()).prop_map(|(cut, bucket)| Step::Put { cut, bucket }),
-        3 => Just(Step::Claim),
-        3 => Just(Step::Finish),
-        1 => Just(Step::Fail),
-        1 => Just(Step::Reopen),
-    ];
-    prop::collection::vec(step, 0..60)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn each_cut_is_finished_once_over_any_order_of_notices_attempts_and_restarts(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(check(steps));
-    }
-}
-
-async fn check(steps: Vec<Step>) {
+#[tokio::test]
+async fn a_closed_inbox_is_free_for_the_next_server_even_while_its_handle_is_held() {
     let dir = TempDir::new().unwrap();
-    let mut real = inbox(&dir);
-    let mut owed = BTreeSet::new();
-    let mut finished = BTreeSet::new();
-    let mut repeats: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut claims: Vec<Claim> = Vec::new();
-    for step in steps {
-        match step {
-            Step::Put { cut: number, bucket } => {
-                let bucket = if bucket { "logs" } else { "copy" };
-                let known = owed.contains(&number) || finished.contains(&number);
-                let expected = if known { Taken::Repeated } else { Taken::New };
-                assert_eq!(put(&real, notice_of(bucket, &cut(1, number))).await, expected);
-                if known {
-                    *repeats.entry(number).or_default() += 1;
-                } else {
-                    owed.insert(number);
-                }
-            }
-            Step::Claim => claims.extend(claim(&real).await),
-            Step::Finish => {
-                let Some(claim) = claims.pop() else { continue };
-                let id: CutId = claim.identity.parse().unwrap();
-                assert_eq!(done(&real, &claim, Identity::of_cut(id.clone())).await, Finished::Done);
-                assert!(owed.remove(&id.number) && finished.insert(id.number));
-            }
-            Step::Fail => {
-                let Some(claim) = claims.pop() else { continue };
-                real.fail(&claim, "failed".to_owned(), Next::At(0), 0).await.unwrap();
-            }
-            Step::Reopen => {
-                drop(real);
-                real = inbox(&dir);
-                claims.clear();
-            }
-        }
-        let totals = real.totals();
-        assert_eq!(
-            (totals.owed + totals.fetching, totals.fetching),
-            (owed.len() as u64, claims.len() as u64)
-        );
-        assert_eq!((totals.done, totals.events), (finished.len() as u64, 2 * finished.len() as u64));
-    }
-    for row in real.list(Query { limit: 100, ..Query::default() }).await.unwrap() {
-        let id: CutId = row.identity.parse().unwrap();
-        assert_eq!(row.repeats, repeats.get(&id.number).copied().unwrap_or_default());
-    }
-    check_ranges(&dir, &finished);
-}
-
-/// The done cuts are kept as the fewest ranges that hold them.
-fn check_ranges(dir: &TempDir, finished: &BTreeSet<u64>) {
-    let connection = Connection::open(dir.path().join(FILE)).unwrap();
-    let mut statement = connection.prepare("SELECT first, last FROM done_cuts ORDER BY first").unwrap();
-    let stored: Vec<(u64, u64)> =
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
-    let mut expected: Vec<(u64, u64)> = Vec::new();
-    for number in finished {
-        match expected.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => expected.push((*number, *number)),
-        }
-    }
-    assert_eq!(stored, expected);
+    let first = inbox(&dir);
+    first.close();
+    drop(inbox(&dir));
+    assert!(matches!(first.claim(1, 0).await, Err(InboxError::Closed)));
 }

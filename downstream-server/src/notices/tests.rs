@@ -133,7 +133,7 @@ async fn a_body_above_the_limit_is_413_and_names_the_limit_whether_or_not_it_was
 #[tokio::test]
 async fn a_body_that_is_not_json_by_its_type_is_415() {
     let site = Site::new(&config(&[]));
-    let expected = error("not_json", "send the notice with the header content-type: application/json");
+    let expected = error("not_json", "send the body with the header content-type: application/json");
     for kind in ["", "text/plain", "application/x-www-form-urlencoded"] {
         let mut request = post(NOTICE);
         request.headers_mut().insert("content-type", kind.parse().unwrap());
@@ -187,7 +187,7 @@ struct Hold {
 }
 
 impl Effect for Hold {
-    fn apply(&mut self, _: &rusqlite::Connection) -> rusqlite::Result<()> {
+    fn apply(&mut self, _: &crate::inbox::Database) -> Result<(), crate::inbox::DatabaseError> {
         self.begun.take().unwrap().send(()).unwrap();
         self.until.recv().unwrap();
         Ok(())

@@ -53,7 +53,7 @@ async fn the_listing_filters_by_state() {
 async fn a_wrong_query_is_400_and_says_what_is_right() {
     let site = Site::new(&config(&[]));
     for (query, message) in [
-        ("state=lost", "state is \"lost\"; it is one of owed, fetching, done, dead"),
+        ("state=lost", "state is \"lost\"; it is one of owed, fetching, done, dead, gone"),
         ("limit=0", "limit is 0; it is a number from 1 to 500"),
         ("limit=501", "limit is 501; it is a number from 1 to 500"),
     ] {

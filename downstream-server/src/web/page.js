@@ -19,6 +19,7 @@ let clockOffset = 0; // the server's clock less ours
 let older = null; // where the next older page begins
 let shown = PAGE;
 let drawing = false;
+let beats = 0; // seconds that the stream has told
 
 // === Words and figures ===
 
@@ -69,10 +70,11 @@ function drawFigures() {
   $("owed-note").textContent = waiting === 0 ? "nothing waits"
     : oldestOwed === null ? "objects on their way" : `the oldest since ${span(now() - oldestOwed)}`;
   $("owed-card").toggleAttribute("data-waits", waiting > 0);
-  $("dead").textContent = number.format(totals.dead);
-  $("dead-note").textContent = totals.dead === 0 ? `none of ${number.format(totals.done)} objects`
+  const failed = totals.dead + totals.gone;
+  $("dead").textContent = number.format(failed);
+  $("dead-note").textContent = failed === 0 ? `none of ${number.format(totals.done)} objects`
     : `beside ${number.format(totals.done)} objects done`;
-  $("dead-card").toggleAttribute("data-failed", totals.dead > 0);
+  $("dead-card").toggleAttribute("data-failed", failed > 0);
 }
 
 function drawRates() {
@@ -197,10 +199,44 @@ async function list(before) {
   $("older").hidden = older === null || shown >= MOST_ROWS;
 }
 
+// === Continuity ===
+
+const TOLD = 3; // gaps and forks that a row names
+
+function named(ranges, count, words) {
+  if (count === 0) return "none";
+  const first = ranges.slice(0, TOLD).map(words).join(", ");
+  return ranges.length > TOLD ? `${number.format(count)}: ${first}, …` : `${number.format(count)}: ${first}`;
+}
+
+function sinkRow(sink) {
+  const line = element("tr");
+  line.setAttribute("role", "row");
+  const cell = (className, text) => {
+    const made = element("td", className, text);
+    made.setAttribute("role", "cell");
+    line.append(made);
+  };
+  cell("key", `${sink.channel.slice(0, 8)}… ${sink.sink}`);
+  cell("right figure", number.format(sink.contiguous_to));
+  cell("right figure", number.format(sink.highest));
+  const range = ({ first, last }) => (first === last ? `${first}` : `${first}–${last}`);
+  cell("", named(sink.missing, sink.missing_cuts, range));
+  cell("", named(sink.forked, sink.forked_cuts, (fork) => `${fork.number}`));
+  cell("", sink.totals === null ? "not known" : sink.adds_up ? "add up" : "differ");
+  return line;
+}
+
+async function continuity() {
+  const { sinks } = await get("/v1/continuity");
+  $("continuity").hidden = sinks.length === 0;
+  $("sinks").replaceChildren(...sinks.map(sinkRow));
+}
+
 // === Live ===
 
 async function refresh() {
-  const [summary, recent] = await Promise.all([get("/v1/summary"), get("/v1/recent"), list()]);
+  const [summary, recent] = await Promise.all([get("/v1/summary"), get("/v1/recent"), list(), continuity()]);
   clockOffset = summary.now_ms - Date.now();
   totals = summary.totals;
   rates = summary.rates;
@@ -258,6 +294,8 @@ function follow() {
     oldestOwed = tick.oldest_owed_ms;
     drawRates();
     later();
+    beats += 1;
+    if (beats % 10 === 0 && !document.hidden) continuity().catch(() => {});
     for (const time of document.querySelectorAll("time")) time.textContent = ago(Number(time.dataset.ms));
   });
   stream.addEventListener("lines", (message) => drawLines(JSON.parse(message.data)));

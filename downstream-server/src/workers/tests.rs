@@ -82,3 +82,55 @@ async fn a_stop_or_a_closed_inbox_ends_the_wait_to_enter_a_failure() {
     bench.workers.inbox.close();
     bench.failed().await;
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_has_failed_and_its_object_is_tried_again() {
+    struct Panics;
+    #[async_trait::async_trait]
+    impl Handler for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+
+        async fn handle(
+            &self,
+            delivery: &Delivery,
+            _: &mut Content,
+        ) -> Result<Box<dyn Effect>, HandlerError> {
+            panic!("attempt {} is too much", delivery.attempt)
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    let inbox = Arc::new(inbox(&dir));
+    let store = Arc::new(blob_store::MemoryStore::new("logs"));
+    let put = blob_store::PutOptions { crc32c: crc32c::crc32c(b"x"), ..blob_store::PutOptions::default() };
+    blob_store::BlobStore::put_if_absent(&*store, "a", blob_store::Body::from(b"x".to_vec()), &put)
+        .await
+        .unwrap();
+    inbox.put(Notice::new("logs", "a"), "a".to_owned(), 0).await.unwrap();
+    let config = config(&["--retry-base", "1ms", "--retry-attempts", "3"]);
+    let workers = Arc::new(Workers {
+        inbox: inbox.clone(),
+        stores: Stores::from([("logs".to_owned(), store as Arc<dyn blob_store::BlobStore>)]),
+        handler: Arc::new(Panics),
+        fetch: config.fetch,
+        retry: config.retry,
+        live: Arc::new(Live::new(inbox.totals())),
+        metrics: Arc::new(Metrics::new()),
+    });
+    let mut changes = inbox.changes();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(workers.run(stop.clone(), Duration::ZERO));
+    let dead = loop {
+        let row = changes.recv().await.unwrap();
+        if row.state == crate::inbox::State::Dead {
+            break row;
+        }
+    };
+    assert_eq!(
+        (dead.attempts, dead.last_error.as_deref()),
+        (3, Some("the handler panicked: attempt 3 is too much"))
+    );
+    stop.cancel();
+    running.await.unwrap();
+}

@@ -197,7 +197,7 @@ def check(server, browser, screenshots):
     # What fails is said, with its reason.
     server.notify("lost/object.log")
     browser.until("the failure is shown", "document.querySelector('#dead').innerText === '1'")
-    assert "3 attempts: getting object lost/object.log" in browser.text("tr[data-state='dead']")
+    assert "3 attempts: getting object lost/object.log" in browser.text("tr[data-state='gone']")
 
     # Paging and filtering, by mouse or keyboard alike.
     for number in range(70):
@@ -210,7 +210,7 @@ def check(server, browser, screenshots):
     browser.until("all rows are shown", "document.querySelectorAll('#objects tr').length === 72")
     order = browser.run("[...document.querySelectorAll('#objects tr')].map((row) => Number(row.dataset.id))")
     assert order == sorted(order, reverse=True), order
-    browser.run("document.querySelector('#filter input[value=dead]').click()")
+    browser.run("document.querySelector('#filter input[value=gone]').click()")
     browser.until("only the failure is shown", "document.querySelectorAll('#objects tr').length === 1")
     browser.run("document.querySelector('#filter input[value=\"\"]').click()")
     browser.until("fifty rows are shown", "document.querySelectorAll('#objects tr').length === 50")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use blob_store::{FaultPlan, FaultyStore, MemoryStore};
 use downstream_server::fetch::Content;
 use downstream_server::handler::{Delivery, Effect, Handler, HandlerError, Outcome};
+use downstream_server::inbox::{Database, DatabaseError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -59,13 +60,13 @@ async fn every_line_is_in_the_file_once_over_failing_fetches_repeated_notices_an
 }
 
 #[tokio::test]
-async fn a_missing_object_is_tried_a_bounded_number_of_times_and_then_a_dead_letter_with_its_reason() {
+async fn a_missing_object_is_tried_a_bounded_number_of_times_and_then_gone_with_its_reason() {
     let dir = TempDir::new().unwrap();
     let bucket = Arc::new(MemoryStore::new("logs"));
     let site = Site::start(dir.path(), bucket, None, &["--retry-missing-attempts", "3"]).await;
     site.notify("never/stored").await;
-    let dead = eventually("the object is dead", async || {
-        let dead = site.get("/v1/objects?state=dead").await;
+    let dead = eventually("the object is gone", async || {
+        let dead = site.get("/v1/objects?state=gone").await;
         dead["objects"].as_array().unwrap().first().cloned()
     })
     .await;
@@ -129,9 +130,9 @@ impl Handler for Count {
 }
 
 impl Effect for Counted {
-    fn apply(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
-        transaction.execute("CREATE TABLE IF NOT EXISTS counted (bytes INTEGER)", [])?;
-        transaction.execute("INSERT INTO counted VALUES (?1)", [self.0]).map(drop)
+    fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
+        transaction.execute("CREATE TABLE IF NOT EXISTS counted (bytes BIGINT)", &[])?;
+        transaction.execute("INSERT INTO counted VALUES (?1)", &[self.0.into()]).map(drop)
     }
 
     fn settle(self: Box<Self>, _: Outcome) {}

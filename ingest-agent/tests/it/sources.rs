@@ -4,7 +4,6 @@
 
 mod http;
 mod http_refusals;
-mod keys;
 mod netcat;
 
 use std::future::Future;

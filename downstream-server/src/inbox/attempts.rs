@@ -1,0 +1,178 @@
+//! Attempts: who makes one, until when, and how it failed.
+//!
+//! A server holds an attempt by a lease. The number of the attempt is its token: whoever comes
+//! back after the lease has ended and another attempt has begun changes nothing any more.
+
+use super::changes::Changes;
+use super::database::{Database, Dialect};
+use super::error::InboxError;
+use super::rows::{COLUMNS, Place, Row, State, read_all};
+use super::{Claim, Claimed, Next};
+
+type Result<T> = std::result::Result<T, InboxError>;
+
+/// Who makes attempts, and until when without a sign of life.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) owner: String,
+    pub(super) length_ms: i64,
+}
+
+/// Puts attempts that a crash cut short back among the owed. They stay counted. `everyones` is
+/// true where no other server can be at work.
+pub(super) fn interrupted(
+    at: &Database,
+    changes: &mut Changes,
+    lease: &Lease,
+    everyones: bool,
+    now_ms: i64,
+) -> Result<()> {
+    let rows = at.query(
+        &format!(
+            "UPDATE objects SET state = 'owed', lease_owner = NULL, lease_until_ms = NULL,
+                                last_error = 'the server stopped during this attempt'
+             WHERE state = 'fetching' AND (?3 = 1 OR (lease_until_ms <= ?2 AND lease_owner <> ?1))
+             RETURNING {COLUMNS}"
+        ),
+        &[(&lease.owner).into(), now_ms.into(), i64::from(everyones).into()],
+    )?;
+    for row in read_all(&rows)? {
+        tracing::warn!(key = row.key, attempt = row.attempts, "an attempt was cut short; it is made again");
+        changes.changed(Some(State::Fetching), row);
+    }
+    if everyones {
+        at.execute("UPDATE listings SET lease_owner = NULL, lease_until_ms = NULL", &[])?;
+    }
+    Ok(())
+}
+
+/// Takes due objects. An object waits while an earlier one under its key is neither done nor
+/// given up, as far as their sequencers tell which is earlier.
+pub(super) fn claim(
+    at: &Database,
+    changes: &mut Changes,
+    lease: &Lease,
+    limit: usize,
+    now_ms: i64,
+) -> Result<Claimed> {
+    interrupted(at, changes, lease, false, now_ms)?;
+    let skip_locked = match at.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "FOR UPDATE OF o SKIP LOCKED",
+    };
+    let rows = at.query(
+        &format!(
+            "UPDATE objects SET state = 'fetching', attempts = attempts + 1, lease_owner = ?3, lease_until_ms = ?4
+             WHERE id IN (
+                 SELECT o.id FROM objects o
+                 WHERE o.state = 'owed' AND o.next_try_ms <= ?1 AND NOT EXISTS (
+                     SELECT 1 FROM objects e
+                     WHERE e.bucket = o.bucket AND e.key = o.key AND e.state IN ('owed', 'fetching')
+                       AND e.sequence <> '' AND o.sequence <> ''
+                       AND (e.sequence < o.sequence OR (e.sequence = o.sequence AND e.id < o.id)))
+                 ORDER BY o.next_try_ms, o.id LIMIT ?2 {skip_locked})
+             RETURNING {COLUMNS}"
+        ),
+        &[now_ms.into(), limit.into(), (&lease.owner).into(), (now_ms + lease.length_ms).into()],
+    )?;
+    let mut claimed = Claimed::default();
+    for row in read_all(&rows)? {
+        claimed.claims.push(Claim {
+            id: row.id,
+            identity: row.identity.clone(),
+            attempt: row.attempts,
+            deferrals: row.deferrals,
+            notice_id: row.notice_id.clone(),
+            since_ms: row.event_ms.unwrap_or(row.received_ms),
+            etag: row.etag.clone(),
+            places: places(at, &row)?,
+        });
+        changes.changed(Some(State::Owed), row);
+    }
+    // The statement returns rows in no promised order.
+    claimed.claims.sort_by_key(|claim| claim.id);
+    // What is due and was not taken waits for another object, whose end is heard of anyway.
+    let next = at.query_one(
+        "SELECT min(next_try_ms) FROM objects WHERE state = 'owed' AND next_try_ms > ?1",
+        &[now_ms.into()],
+    )?;
+    claimed.next_due_ms = next.map_or(Ok(None), |row| row.maybe_integer(0))?;
+    Ok(claimed)
+}
+
+fn places(at: &Database, row: &Row) -> Result<Vec<Place>> {
+    let others = at.query(
+        "SELECT bucket, key, nullif(version_id, '') FROM places WHERE object = ?1
+         ORDER BY bucket, key, version_id",
+        &[row.id.into()],
+    )?;
+    let mut places = vec![row.place()];
+    for other in others {
+        places.push(Place { bucket: other.text(0)?, key: other.text(1)?, version_id: other.maybe_text(2)? });
+    }
+    Ok(places)
+}
+
+/// Says that the attempts of this server go on.
+pub(super) fn renew(at: &Database, lease: &Lease, now_ms: i64) -> Result<()> {
+    at.execute(
+        "UPDATE objects SET lease_until_ms = ?2 WHERE state = 'fetching' AND lease_owner = ?1",
+        &[(&lease.owner).into(), (now_ms + lease.length_ms).into()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn fail(
+    at: &Database,
+    changes: &mut Changes,
+    lease: &Lease,
+    claim: &Claim,
+    error: &str,
+    next: Next,
+    now_ms: i64,
+) -> Result<()> {
+    let (state, next_try_ms, finished_ms) = match next {
+        Next::At(due_ms) | Next::Later(due_ms) => (State::Owed, due_ms, None),
+        Next::Dead => (State::Dead, now_ms, Some(now_ms)),
+        Next::Gone => (State::Gone, now_ms, Some(now_ms)),
+    };
+    let deferred = u32::from(matches!(next, Next::Later(_)));
+    // PostgreSQL stores no zero byte in a text.
+    let error = error.replace('\0', "\u{fffd}");
+    let row = at.query_one(
+        &format!(
+            "UPDATE objects SET state = ?4, next_try_ms = ?5, finished_ms = ?6, last_error = ?7, deferrals = deferrals + ?8,
+                                lease_owner = NULL, lease_until_ms = NULL
+             WHERE id = ?1 AND state = 'fetching' AND lease_owner = ?2 AND attempts = ?3 RETURNING {COLUMNS}"
+        ),
+        &[
+            claim.id.into(),
+            (&lease.owner).into(),
+            claim.attempt.into(),
+            state.as_str().into(),
+            next_try_ms.into(),
+            finished_ms.into(),
+            (&error).into(),
+            deferred.into(),
+        ],
+    )?;
+    if let Some(row) = row {
+        changes.changed(Some(State::Fetching), Row::read(&row)?);
+    }
+    Ok(())
+}
+
+/// Gives an attempt back that was not made to its end; it does not count.
+pub(super) fn release(at: &Database, changes: &mut Changes, lease: &Lease, claim: &Claim) -> Result<()> {
+    let row = at.query_one(
+        &format!(
+            "UPDATE objects SET state = 'owed', attempts = attempts - 1, lease_owner = NULL, lease_until_ms = NULL
+             WHERE id = ?1 AND state = 'fetching' AND lease_owner = ?2 AND attempts = ?3 RETURNING {COLUMNS}"
+        ),
+        &[claim.id.into(), (&lease.owner).into(), claim.attempt.into()],
+    )?;
+    if let Some(row) = row {
+        changes.changed(Some(State::Fetching), Row::read(&row)?);
+    }
+    Ok(())
+}

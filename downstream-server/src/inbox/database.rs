@@ -1,0 +1,258 @@
+//! The one seam between the inbox's statements and the database that holds it.
+//!
+//! Statements are written once, in the SQL that SQLite and PostgreSQL share, with numbered
+//! parameters (`?1`). Values are whole numbers and texts; that is all the inbox stores.
+
+mod sqlite;
+
+use std::sync::Arc;
+
+pub(super) use sqlite::Sqlite;
+
+/// A database with an open transaction: what a job of the inbox, or a handler's effect, works in.
+#[derive(Debug)]
+pub struct Database(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Sqlite(Sqlite),
+}
+
+/// Which SQL the database speaks, for the few statements that the two do not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// A value that goes into a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter<'a> {
+    /// No value.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A text.
+    Text(&'a str),
+}
+
+/// A value that comes out of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// No value.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A text.
+    Text(String),
+}
+
+/// One row that a statement returned; columns count from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record(Vec<Value>);
+
+/// Why the database did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DatabaseError {
+    /// SQLite refused.
+    #[error("{0}")]
+    Sqlite(#[source] Arc<rusqlite::Error>),
+    /// A column does not hold what the statement should return.
+    #[error("column {column} holds {found} instead of {wanted}")]
+    Column {
+        /// The column's number, from 0.
+        column: usize,
+        /// What it holds.
+        found: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+    /// The database ended the transaction by itself, so nothing of it is written.
+    #[error("the database ended the transaction by itself")]
+    RolledBack,
+}
+
+type Result<T> = std::result::Result<T, DatabaseError>;
+
+impl Database {
+    pub(super) fn sqlite(sqlite: Sqlite) -> Self {
+        Self(Kind::Sqlite(sqlite))
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match &self.0 {
+            Kind::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Runs a statement that returns no rows; the answer is how many rows it changed.
+    pub fn execute(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
+        match &self.0 {
+            Kind::Sqlite(sqlite) => sqlite.execute(statement, parameters),
+        }
+    }
+
+    /// Runs a statement and returns its rows.
+    pub fn query(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Record>> {
+        match &self.0 {
+            Kind::Sqlite(sqlite) => sqlite.query(statement, parameters),
+        }
+    }
+
+    /// Runs a statement that returns a row or none.
+    pub fn query_one(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Option<Record>> {
+        Ok(self.query(statement, parameters)?.into_iter().next())
+    }
+
+    /// Runs several statements without parameters.
+    pub fn batch(&self, statements: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Sqlite(sqlite) => sqlite.batch(statements),
+        }
+    }
+
+    pub(super) fn begin(&self) -> Result<()> {
+        match self.dialect() {
+            Dialect::Sqlite => self.batch("BEGIN IMMEDIATE"),
+            Dialect::Postgres => self.batch("BEGIN"),
+        }
+    }
+
+    pub(super) fn commit(&self) -> Result<()> {
+        self.batch("COMMIT")
+    }
+
+    /// Ends the transaction with nothing written. A failure means that it had ended before.
+    pub(super) fn roll_back(&self) {
+        if self.in_transaction()
+            && let Err(error) = self.batch("ROLLBACK")
+        {
+            tracing::debug!(%error, "rolling back");
+        }
+    }
+
+    /// Whether the transaction is still open. An I/O error or a full disk ends it; whatever came
+    /// after would be written outside of any.
+    pub(super) fn in_transaction(&self) -> bool {
+        match &self.0 {
+            Kind::Sqlite(sqlite) => sqlite.in_transaction(),
+        }
+    }
+}
+
+impl DatabaseError {
+    /// Whether a failed commit has certainly written nothing.
+    pub(super) fn wrote_nothing(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::RolledBack => true,
+            Self::Column { .. } => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(Arc::new(error))
+    }
+}
+
+impl Record {
+    /// A whole number.
+    pub fn integer(&self, column: usize) -> Result<i64> {
+        self.maybe_integer(column)?.ok_or_else(|| self.mismatch(column, "a number"))
+    }
+
+    /// A whole number that is not negative.
+    pub fn count(&self, column: usize) -> Result<u64> {
+        u64::try_from(self.integer(column)?).map_err(|_| self.mismatch(column, "a count"))
+    }
+
+    /// A text.
+    pub fn text(&self, column: usize) -> Result<String> {
+        self.maybe_text(column)?.ok_or_else(|| self.mismatch(column, "a text"))
+    }
+
+    /// A whole number or nothing.
+    pub fn maybe_integer(&self, column: usize) -> Result<Option<i64>> {
+        match self.0.get(column) {
+            Some(Value::Integer(number)) => Ok(Some(*number)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.mismatch(column, "a number")),
+        }
+    }
+
+    /// A count or nothing.
+    pub fn maybe_count(&self, column: usize) -> Result<Option<u64>> {
+        let number = self.maybe_integer(column)?;
+        number.map(|number| u64::try_from(number).map_err(|_| self.mismatch(column, "a count"))).transpose()
+    }
+
+    /// A text or nothing.
+    pub fn maybe_text(&self, column: usize) -> Result<Option<String>> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Ok(Some(text.clone())),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.mismatch(column, "a text")),
+        }
+    }
+
+    fn mismatch(&self, column: usize, wanted: &'static str) -> DatabaseError {
+        let found = match self.0.get(column) {
+            None => "nothing: there is no such column",
+            Some(Value::Null) => "no value",
+            Some(Value::Integer(_)) => "a number",
+            Some(Value::Text(_)) => "a text",
+        };
+        DatabaseError::Column { column, found, wanted }
+    }
+}
+
+impl From<i64> for Parameter<'_> {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<u32> for Parameter<'_> {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<u64> for Parameter<'_> {
+    /// Databases count in 63 bits; what is larger is the largest that they know.
+    fn from(number: u64) -> Self {
+        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<usize> for Parameter<'_> {
+    fn from(number: usize) -> Self {
+        (number as u64).into()
+    }
+}
+
+impl<'a> From<&'a str> for Parameter<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Parameter<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a, T> From<Option<T>> for Parameter<'a>
+where
+    Parameter<'a>: From<T>,
+{
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Self::from)
+    }
+}

@@ -1,0 +1,88 @@
+//! What can go wrong with the inbox.
+
+use std::path::PathBuf;
+
+use super::database::DatabaseError;
+use crate::handler::Outcome;
+
+/// What became of a group of jobs.
+#[derive(Debug, Clone)]
+pub(crate) enum Settlement {
+    /// It is on the disk.
+    Committed,
+    /// None of it is, nor will be.
+    Undone(DatabaseError),
+    /// It may be or not; the process must restart and read.
+    Unknown(DatabaseError),
+}
+
+/// Why the inbox did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InboxError {
+    /// More jobs wait than the queue takes; a later try may succeed.
+    #[error("the inbox is busy")]
+    Busy,
+    /// The server is stopping.
+    #[error("the inbox is closed")]
+    Closed,
+    /// The disk is full or did not take the write; a later try may succeed.
+    #[error("writing the inbox: {0}")]
+    Storage(#[source] DatabaseError),
+    /// The work itself panicked, a handler's effect for example; it is undone.
+    #[error("writing the inbox: the work panicked")]
+    Panicked,
+    /// A commit's outcome is unknown; only a restart can tell.
+    #[error("the inbox stopped after a failed sync: {0}")]
+    Poisoned(#[source] DatabaseError),
+}
+
+/// Why the inbox could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has it open.
+    #[error("another server uses {}", .0.display())]
+    Locked(PathBuf),
+    /// The folder or a file in it could not be used.
+    #[error("opening the inbox in {}: {source}", dir.display())]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database could not be used.
+    #[error("opening the inbox: {0}")]
+    Database(#[from] DatabaseError),
+    /// A newer server wrote it.
+    #[error(
+        "the inbox has version {found}, and this server knows versions up to {known}; use the newer server"
+    )]
+    Newer {
+        /// The inbox's version.
+        found: usize,
+        /// The newest version that we know.
+        known: usize,
+    },
+}
+
+impl From<DatabaseError> for InboxError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<&Settlement> for Outcome {
+    fn from(settlement: &Settlement) -> Self {
+        match settlement {
+            Settlement::Committed => Self::Committed,
+            Settlement::Undone(_) => Self::Undone,
+            Settlement::Unknown(_) => Self::Unknown,
+        }
+    }
+}
