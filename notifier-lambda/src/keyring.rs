@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use contract::signature::{Secret, SecretError, Signer};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::relay::chain;
+use crate::secrets_manager::{SecretsManager, SecretsManagerError};
 
 /// After a 401 with a secret that turned out to be the current one, nobody looks again for so long.
 const NOT_AGAIN_FOR: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub enum KeyringError {
         id: String,
         /// Why not.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: SecretsManagerError,
     },
     /// It is there, and is no secret.
     #[error("the secret cannot be used")]
@@ -81,7 +81,7 @@ pub struct Key {
 enum Place {
     Fixed,
     File(PathBuf),
-    SecretsManager { client: aws_sdk_secretsmanager::Client, id: String },
+    SecretsManager { manager: SecretsManager, id: String },
 }
 
 #[derive(Debug)]
@@ -99,9 +99,10 @@ impl Keyring {
         let (place, secret) = match source {
             SecretSource::Value(secret) => (Place::Fixed, Some(secret)),
             SecretSource::File(path) => (Place::File(path), None),
-            SecretSource::SecretsManager(id) => {
-                (Place::SecretsManager { client: secrets_manager().await, id }, None)
-            }
+            SecretSource::SecretsManager(id) => match SecretsManager::from_env(&id) {
+                Ok(manager) => (Place::SecretsManager { manager, id }, None),
+                Err(source) => return Err(KeyringError::SecretsManager { id, source }),
+            },
         };
         let secret = match secret {
             Some(secret) => secret,
@@ -156,27 +157,14 @@ impl Place {
                 std::fs::read_to_string(path)
                     .map_err(|source| KeyringError::File { path: path.clone(), source })?
             }
-            Self::SecretsManager { client, id } => {
-                let asking = client.get_secret_value().secret_id(id).send();
-                let answer = timeout(patience, asking).await.map_err(|_| KeyringError::TooSlow(patience))?;
-                let answer = answer.map_err(|source| KeyringError::SecretsManager {
-                    id: id.clone(),
-                    source: source.into_source().unwrap_or_else(Into::into),
-                })?;
-                answer.secret_string.unwrap_or_default()
+            Self::SecretsManager { manager, id } => {
+                let answer = timeout(patience, manager.get(id)).await;
+                let answer = answer.map_err(|_| KeyringError::TooSlow(patience))?;
+                answer.map_err(|source| KeyringError::SecretsManager { id: id.clone(), source })?
             }
         };
         Ok(Some(Secret::from_str(&text)?))
     }
-}
-
-/// Region, endpoint and credentials come from the environment, as Lambda sets it.
-async fn secrets_manager() -> aws_sdk_secretsmanager::Client {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-        .build_https();
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
-    aws_sdk_secretsmanager::Client::new(&config)
 }
 
 #[cfg(test)]

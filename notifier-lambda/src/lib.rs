@@ -14,6 +14,7 @@ pub mod invocation;
 pub mod keyring;
 pub mod logging;
 pub mod relay;
+pub mod secrets_manager;
 
 use std::env;
 use std::time::{Duration, SystemTime};
@@ -58,8 +59,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         return Err(RunError::NotLambda(missing));
     }
     let notifier = Notifier::open(&config).await?;
+    let started = SystemTime::now();
     let handler = async |event: LambdaEvent<Value>| {
-        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let left = time_left(event.context.deadline(), started).unwrap_or(config.timeout);
         let deadline = Instant::now() + left.saturating_sub(config.deadline_margin);
         let span = info_span!("invocation", request_id = event.context.request_id);
         notifier.handle(event.payload, deadline).instrument(span).await
@@ -68,7 +70,27 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Runtime::new(service_fn(handler)).run().await.map_err(RunError::Runtime)
 }
 
+/// How long the invocation may still take. `None` for a deadline from before the program's start, which
+/// means nothing: cargo-lambda's emulator gives one of 1970.
+fn time_left(deadline: SystemTime, started: SystemTime) -> Option<Duration> {
+    (deadline > started).then(|| deadline.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
 /// Time in a form that a person chose: whole milliseconds.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_counts_unless_it_is_from_before_the_start() {
+        let now = SystemTime::now();
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        assert!(time_left(now + hour, now).is_some_and(|left| left > hour / 2));
+        assert_eq!(time_left(now - second, now - hour), Some(Duration::ZERO), "it has passed");
+        assert_eq!(time_left(SystemTime::UNIX_EPOCH + second * 600, now), None);
+    }
 }

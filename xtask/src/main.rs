@@ -2,6 +2,7 @@
 
 mod bench;
 mod group;
+mod lambda;
 mod stage;
 mod stages;
 #[cfg(test)]

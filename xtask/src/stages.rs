@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::lambda;
 use crate::stage::{Context, Outcome, Stage};
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
@@ -18,6 +19,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "foreign-s3",
         proves: "the agent and its store against S3 servers that are not ours",
         run: foreign,
+    },
+    Stage {
+        name: "lambda",
+        proves: "the packaged notifier in Lambda environments that are not ours",
+        run: lambda::run,
     },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },

@@ -111,7 +111,7 @@ impl Server {
 }
 
 /// The `bin` folder of a virtual environment under the target folder that holds `packages`.
-fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+pub(crate) fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let dir = target().join("tools").join(name);
     let bin = dir.join("bin");
     let wanted = packages.join(" ");
