@@ -150,6 +150,7 @@ pub(crate) fn s3_code(error: &S3SinkError) -> u8 {
         | S3SinkError::Record(_)
         | S3SinkError::Ahead { .. }
         | S3SinkError::Unknown { .. }
+        | S3SinkError::Damaged { .. }
         | S3SinkError::Gone { .. } => exit::DATA,
         S3SinkError::FailPoint(_) => exit::SOFTWARE,
     }

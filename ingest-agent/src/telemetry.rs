@@ -66,6 +66,10 @@ pub struct SinkMetrics {
     pub cuts_pending: Gauge,
     /// Cuts set aside until an operator replays or drops them.
     pub cuts_dead: Gauge,
+    /// When the oldest cut was sealed that is not confirmed and not set aside, in seconds since the epoch; 0 if none.
+    pub oldest_pending: Gauge,
+    /// Cuts stored later than the retry horizon allows.
+    pub cuts_late: Counter,
     /// Partitions with events that no cut holds yet.
     pub open_partitions: Gauge,
     /// Bytes of open cuts held in memory.

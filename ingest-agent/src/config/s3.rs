@@ -113,6 +113,11 @@ pub(super) const KEYS: Keys = Keys {
             "The first pause before a request is tried again; it doubles up to retry_max.",
         ),
         key("retry_max", "\"30s\"", "The longest pause."),
+        key(
+            "retry_horizon",
+            "\"7d\"",
+            "Nobody deletes or expires objects younger than this; a cut that is stored later than that is counted and told.",
+        ),
         key("connect_timeout", "\"5s\"", "The longest wait for a connection."),
         key("read_timeout", "\"30s\"", "The longest wait without progress."),
         key(
@@ -205,6 +210,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     let upload_concurrency = section.bounded::<u64>("upload_concurrency", 1, 256);
     let retry_base = section.get::<Duration>("retry_base");
     let retry_max = section.get::<Duration>("retry_max");
+    let retry_horizon = section.get::<Duration>("retry_horizon");
     if let (Some(base), Some(max)) = (retry_base, retry_max)
         && (base > max || base.is_zero())
     {
@@ -239,6 +245,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         part_bytes: part_bytes?,
         upload_concurrency: upload_concurrency? as usize,
         retry: RetryConfig { base: retry_base?, max: retry_max? },
+        retry_horizon: retry_horizon?,
         control_prefix: Some(control_prefix?).filter(|prefix| !prefix.is_empty()),
     })
 }

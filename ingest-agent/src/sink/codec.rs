@@ -124,12 +124,9 @@ impl fmt::Display for Codec {
 impl Compressor {
     /// Appends `raw` to `out` as one whole frame (gzip: member); nothing is held back.
     ///
-    /// Without compression it is a copy. Empty input makes no frame. An error comes from the library alone
+    /// Without compression it is a copy. Empty input makes an empty frame. An error comes from the library alone
     /// (out of memory); `out` is then as long as before.
     pub fn compress_frame(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        if raw.is_empty() {
-            return Ok(());
-        }
         let start = out.len();
         let done = match &mut self.context {
             Context::None => {

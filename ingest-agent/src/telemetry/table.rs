@@ -109,6 +109,14 @@ pub(super) const SINKS: &[Row<SinkMetrics>] = &[
     gauge("sluicegate_sink_cuts_dead", "Cuts set aside until they are replayed or dropped", |m| {
         level(m.cuts_dead.get())
     }),
+    gauge(
+        "sluicegate_sink_oldest_pending_timestamp_seconds",
+        "When the oldest unconfirmed cut was sealed; 0 if there is none",
+        |m| level(m.oldest_pending.get()),
+    ),
+    counter("sluicegate_sink_cuts_late", "Cuts stored when they were older than retry_horizon", |m| {
+        m.cuts_late.get()
+    }),
     gauge("sluicegate_sink_open_partitions", "Partitions with events in no cut yet", |m| {
         level(m.open_partitions.get())
     }),

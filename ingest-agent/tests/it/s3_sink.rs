@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on has failed its test")]
 
+mod accounts;
 mod answers;
 mod claims;
 mod crashes;
@@ -9,6 +10,8 @@ mod damage;
 mod dead_letters;
 mod every_answer;
 mod power;
+mod pressure;
 mod rig;
 mod rolling;
+mod rot;
 mod steps;

@@ -51,6 +51,9 @@ pub struct S3SinkConfig {
     pub upload_concurrency: usize,
     /// How long to wait before a request is sent again.
     pub retry: RetryConfig,
+    /// How long after its seal a cut may be put again in the belief that an absent key was never put. Nobody may
+    /// delete or expire objects below the prefix that are younger.
+    pub retry_horizon: Duration,
     /// Where the channel is claimed as this agent's own; `None` switches the detection of clones off.
     pub control_prefix: Option<String>,
 }

@@ -75,8 +75,12 @@ enum Reading {
 }
 
 impl Content {
-    /// Finds the bytes of `attempt`; `None` if they are lost and must be made again.
-    pub(crate) fn open(shared: &Arc<Shared>, cut: &Arc<Cut>, attempt: &Attempt) -> Option<Self> {
+    /// Finds the bytes of `attempt`; `None` if they are lost and must be made again. An error says nothing of the kind.
+    pub(crate) fn open(
+        shared: &Arc<Shared>,
+        cut: &Arc<Cut>,
+        attempt: &Attempt,
+    ) -> Result<Option<Self>, S3SinkError> {
         let source = match &attempt.bytes {
             BytesAt::Channel => Source::Channel {
                 shared: Arc::clone(shared),
@@ -94,16 +98,20 @@ impl Content {
                 };
                 match extents.iter().map(piece).collect::<Option<Arc<[_]>>>() {
                     Some(pieces) => Source::Files(pieces),
-                    None => return None,
+                    None => return Ok(None),
                 }
             }
             BytesAt::Kept => {
-                let path = shared.kept(cut.number)?;
-                let file = staging::Bytes::of(shared.seams.disk.open(&path, Mode::Read).ok()?);
+                let Some(path) = shared.kept(cut.number) else { return Ok(None) };
+                let file = match shared.seams.disk.open(&path, Mode::Read) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    file => file.map_err(S3SinkError::io("opening the kept bytes of a dead cut"))?,
+                };
+                let file = staging::Bytes::of(file);
                 Source::Files([Piece { before: 0, file, offset: 0, length: attempt.length }].into())
             }
         };
-        Some(Self { source })
+        Ok(Some(Self { source }))
     }
 
     /// The `length` bytes from `mark` on, read as the connection takes them.
@@ -229,10 +237,9 @@ impl Slices {
             Reading::Rows(rows) => {
                 slice.reserve(SLICE_BYTES + SLICE_BYTES / 4);
                 self.mark = Mark { rows: rows.place(), skip: 0 };
+                let number = rows.cut().number;
                 if let Filled::Damaged(run) = rows.fill(&mut slice, SLICE_BYTES)? {
-                    let doing = "reading a sealed cut from the channel";
-                    let text = format!("{} positions from {} on are damaged", run.end - run.start, run.start);
-                    return Err(S3SinkError::io(doing)(io::Error::other(text)));
+                    return Err(S3SinkError::Damaged { number, from: run.start, to: run.end });
                 }
             }
             Reading::Files(pieces) => {
@@ -242,7 +249,7 @@ impl Slices {
                     let within = at - piece.before;
                     let length = (piece.length - within).min(SLICE_BYTES as u64).min(self.left) as usize;
                     let read = piece.file.read(piece.offset + within, length);
-                    slice = read.map_err(S3SinkError::io("reading the staging log"))?;
+                    slice = read.map_err(S3SinkError::io("reading staged or kept bytes"))?;
                 }
             }
         }

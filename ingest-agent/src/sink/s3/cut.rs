@@ -16,6 +16,7 @@
 //!          text        content encoding; empty for none
 //!          runs        the positions
 //!          list        reasons, for dead letters: number, the last position it is the reason of; u8 reason
+//!          number      when it was sealed, in milliseconds since the epoch
 //!          3 numbers   events, dead-lettered, damaged: running totals of this channel and sink with this cut
 //!
 //! attempt  number      length in bytes
@@ -55,6 +56,8 @@ pub(crate) struct Cut {
     pub runs: Runs,
     /// For dead letters: why, each up to and with a position.
     pub reasons: Vec<(u64, Reason)>,
+    /// When it was sealed, in milliseconds since the epoch; says how long ago it may have been sent.
+    pub sealed_ms: u64,
     /// The running totals up to and with this cut.
     pub totals: Sums,
 }
@@ -166,6 +169,7 @@ impl Cut {
             put_number(out, last);
             out.push(reason as u8);
         }
+        put_number(out, self.sealed_ms);
         self.totals.encode(out);
     }
 
@@ -192,6 +196,7 @@ impl Cut {
             content_encoding: Some(content_encoding).filter(|name| !name.is_empty()),
             runs: Runs::decode(take)?,
             reasons: take.list(|take| Ok((take.number()?, Reason::decode(take.byte()?)?)))?,
+            sealed_ms: take.number()?,
             totals: Sums::decode(take)?,
         })
     }
@@ -310,6 +315,7 @@ pub(super) mod tests {
                 content_encoding: (!codec.is_empty()).then_some(codec),
                 reasons: if dead { vec![(runs.last(), Reason::KeyTooLong)] } else { vec![] },
                 runs,
+                sealed_ms: number,
                 totals: Sums {
                     events: totals[0].into(),
                     dead_lettered: totals[1].into(),

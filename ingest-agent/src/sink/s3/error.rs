@@ -80,6 +80,16 @@ pub enum S3SinkError {
         /// The encoder or codec.
         name: String,
     },
+    /// The channel has lost events of a sealed cut, so that its bytes have to be made again without them.
+    #[error("positions {from} to {to} of sealed cut {number} are damaged")]
+    Damaged {
+        /// The cut.
+        number: u64,
+        /// The first position.
+        from: u64,
+        /// One past the last.
+        to: u64,
+    },
     /// Positions of a sealed cut are neither in the channel nor known to be damaged.
     #[error("positions from {from} on of sealed cut {number} are not in the channel any more")]
     Gone {
@@ -94,6 +104,15 @@ pub enum S3SinkError {
 }
 
 impl S3SinkError {
+    /// Whether it says that bytes are lost, not that they could not be read this time.
+    pub(super) fn is_loss(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Gone { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
+            _ => false,
+        }
+    }
+
     pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, source }
     }

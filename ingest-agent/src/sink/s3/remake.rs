@@ -19,16 +19,21 @@ use crate::sink::codec::Codec;
 const STEP_BYTES: usize = 256 << 10;
 
 /// Checks the bytes of `attempt`; if they are not what it says, makes a new one, which is not journalled yet.
+///
+/// Of a cut that `was_dead` the channel may have let go: if the kept bytes are lost, so are those events. Of any other
+/// cut that cannot be.
 pub(crate) async fn remake(
     shared: &Arc<Shared>,
     cut: &Arc<Cut>,
     attempt: &Attempt,
+    was_dead: bool,
 ) -> Result<Option<Attempt>, S3SinkError> {
-    if let Some(content) = Content::open(shared, cut, attempt)
-        && let Ok((crc32c, _)) = content.measure(&Mark::default(), attempt.length).await
-        && crc32c == attempt.crc32c
-    {
-        return Ok(None);
+    if let Some(content) = Content::open(shared, cut, attempt)? {
+        match content.measure(&Mark::default(), attempt.length).await {
+            Ok((crc32c, _)) if crc32c == attempt.crc32c => return Ok(None),
+            Err(error) if !error.is_loss() => return Err(error),
+            _ => {}
+        }
     }
     let unknown = || S3SinkError::Unknown { number: cut.number, name: cut.codec.clone() };
     let codec = match shared.config.codec {
@@ -39,6 +44,9 @@ pub(crate) async fn remake(
     let mut lost = attempt.lost.clone();
     loop {
         let mut rows = Rows::new(shared.cursor(), Arc::clone(cut), Arc::new(lost.clone()))?;
+        if was_dead {
+            rows.take_gone_for_lost();
+        }
         let damaged = if streamed {
             let (mut length, mut crc32c, mut slice) = (0, 0, Vec::new());
             loop {
@@ -80,7 +88,10 @@ async fn pack_again(shared: &Arc<Shared>, rows: &mut Rows, codec: Codec) -> Resu
     loop {
         slice.clear();
         let filled = rows.fill(&mut slice, STEP_BYTES)?;
-        shared.packer().add_frame(&mut pack, &slice, &mut compressor).map_err(failed())?;
+        // An object without events is still one that readers can open.
+        if !slice.is_empty() || pack.length() == 0 {
+            shared.packer().add_frame(&mut pack, &slice, &mut compressor).map_err(failed())?;
+        }
         match filled {
             Filled::More => tokio::task::yield_now().await,
             Filled::End => {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use durable_channel::{Cursor, Item};
+use durable_channel::{Cursor, Item, ReadError};
 
 use super::cut::{Cut, DEAD_ENCODER, Reason};
 use super::error::S3SinkError;
@@ -17,6 +17,7 @@ pub(crate) struct Rows {
     cut: Arc<Cut>,
     encoding: Encoding,
     lost: Arc<Runs>,
+    gone_is_lost: bool,
     place: RowsPlace,
 }
 
@@ -57,7 +58,17 @@ impl Rows {
             let unknown = |_| S3SinkError::Unknown { number: cut.number, name: cut.encoder.clone() };
             Encoding::Events(cut.encoder.parse().map_err(unknown)?)
         };
-        Ok(Self { cursor, cut, encoding, lost, place: RowsPlace::default() })
+        Ok(Self { cursor, cut, encoding, lost, gone_is_lost: false, place: RowsPlace::default() })
+    }
+
+    /// The channel may have let go of the cut: what is not there any more is lost, instead of a mistake.
+    pub(crate) fn take_gone_for_lost(&mut self) {
+        self.gone_is_lost = true;
+    }
+
+    /// Whose events these are.
+    pub(crate) fn cut(&self) -> &Cut {
+        &self.cut
     }
 
     /// Where it stands.
@@ -77,27 +88,38 @@ impl Rows {
                 return Ok(Filled::End);
             }
             let from = self.place.run.start;
-            match self.cursor.read(from)? {
-                Some(Item::Frame { first, count, arrival_ms, payload }) if first <= from => {
-                    let frame = (first, count, payload);
-                    let arrival_ms = arrival_ms.cast_signed();
-                    self.place.take_from(
-                        frame,
-                        &self.cut,
-                        &self.lost,
-                        out,
-                        enough,
-                        |position, reason, event, out| match (self.encoding, reason) {
-                            (Encoding::Events(encoder), _) => encoder.encode(event, arrival_ms, out),
-                            (Encoding::Dead, reason) => encode_dead(position, reason, event, arrival_ms, out),
-                        },
-                    )?;
-                }
-                Some(Item::Damaged { first, count }) if first <= from => {
-                    return Ok(Filled::Damaged(from..self.place.run.end.min(first + count)));
-                }
-                _ => return Err(S3SinkError::Gone { number: self.cut.number, from }),
+            let there_from = match self.cursor.read(from) {
+                Err(ReadError::Released { oldest, .. }) => oldest,
+                item => match item? {
+                    Some(Item::Frame { first, count, arrival_ms, payload }) if first <= from => {
+                        let frame = (first, count, payload);
+                        let arrival_ms = arrival_ms.cast_signed();
+                        self.place.take_from(
+                            frame,
+                            &self.cut,
+                            &self.lost,
+                            out,
+                            enough,
+                            |position, reason, event, out| match (self.encoding, reason) {
+                                (Encoding::Events(encoder), _) => encoder.encode(event, arrival_ms, out),
+                                (Encoding::Dead, reason) => {
+                                    encode_dead(position, reason, event, arrival_ms, out);
+                                }
+                            },
+                        )?;
+                        continue;
+                    }
+                    Some(Item::Damaged { first, count }) if first <= from => {
+                        return Ok(Filled::Damaged(from..self.place.run.end.min(first + count)));
+                    }
+                    Some(Item::Frame { first, .. } | Item::Damaged { first, .. }) => first,
+                    None => u64::MAX,
+                },
+            };
+            if !self.gone_is_lost {
+                return Err(S3SinkError::Gone { number: self.cut.number, from });
             }
+            return Ok(Filled::Damaged(from..self.place.run.end.min(there_from)));
         }
         Ok(Filled::More)
     }

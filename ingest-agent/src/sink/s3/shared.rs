@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use blob_store::BlobStore;
 use contract::{ChannelId, SinkName};
@@ -85,6 +86,8 @@ impl Shared {
         });
         let dead = state.dead().count();
         self.metrics.cuts_dead.set(gauge(dead as u64));
+        let oldest = state.to_ship().next().and_then(|number| state.pending.get(&number));
+        self.metrics.oldest_pending.set(oldest.map_or(0, |pending| gauge(pending.cut.sealed_ms / 1000)));
         self.metrics.cuts_pending.set(gauge((state.pending.len() - dead) as u64));
     }
 
@@ -101,6 +104,12 @@ impl Shared {
 /// Where the bytes of the dead cut `number` are kept, below the sink's folder.
 pub(super) fn kept_in(dir: &std::path::Path, number: u64) -> PathBuf {
     dir.join("dead").join(format!("{number:012}.object"))
+}
+
+/// Now, in milliseconds since the epoch.
+pub(super) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// A number as a gauge holds it.

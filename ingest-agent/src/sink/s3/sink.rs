@@ -293,6 +293,10 @@ impl Sink {
                 Shipped::SetAside { attempt, reason } => {
                     tracing::error!(cut = %pending.cut.id(&self.shared.name), reason, "set a cut aside that the store will never take; see `ingest-agent dead list`");
                     records.push(Record::Dead(number, attempt, reason));
+                    if self.shared.dir.is_none() {
+                        tracing::error!(cut = number, "a memory channel keeps nothing of it");
+                        records.push(Record::Drop(number));
+                    }
                 }
             }
             freed.push((pending, stored));

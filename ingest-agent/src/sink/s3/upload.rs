@@ -6,6 +6,7 @@
 mod multipart;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use blob_store::{BlobStore, ErrorKind, ObjectInfo, PutOptions, StoreError};
 use contract::{CutId, ObjectMetadata};
@@ -16,7 +17,7 @@ use super::content::{Content, Keeping, Mark};
 use super::cut::{Attempt, BytesAt, Cut};
 use super::error::S3SinkError;
 use super::remake;
-use super::shared::Shared;
+use super::shared::{Shared, now_ms};
 use super::state::Record;
 
 /// How a cut's way ended.
@@ -75,7 +76,7 @@ impl Upload {
     pub(crate) async fn ship(mut self) -> Result<Shipped, S3SinkError> {
         loop {
             let attempt = self.newest().clone();
-            let Some(content) = Content::open(&self.shared, &self.cut, &attempt) else {
+            let Some(content) = Content::open(&self.shared, &self.cut, &attempt)? else {
                 self.remake().await?;
                 continue;
             };
@@ -105,6 +106,7 @@ impl Upload {
         loop {
             step = match step {
                 Step::Done => {
+                    self.tell_if_late();
                     let attempt = self.attempts.len() as u64 - 1;
                     return Ok(Some(Shipped::Stored { attempt }));
                 }
@@ -184,7 +186,8 @@ impl Upload {
 
     /// Makes the bytes of the cut again as a new recorded attempt, if they are not what was recorded.
     async fn remake(&mut self) -> Result<(), S3SinkError> {
-        if let Some(attempt) = remake::remake(&self.shared, &self.cut, self.newest()).await? {
+        let was_dead = self.attempts.iter().any(|attempt| attempt.bytes == BytesAt::Kept);
+        if let Some(attempt) = remake::remake(&self.shared, &self.cut, self.newest(), was_dead).await? {
             let number = self.cut.number;
             tracing::warn!(
                 cut = number,
@@ -203,12 +206,16 @@ impl Upload {
     async fn set_aside(&mut self) -> Result<Option<Shipped>, S3SinkError> {
         let newest = self.newest();
         let dead: u64 = self.shared.ledger().state().dead().map(|dead| dead.attempts[0].length).sum();
-        let Some(path) = self.shared.kept(self.cut.number) else { return Ok(None) };
+        let Some(path) = self.shared.kept(self.cut.number) else {
+            // Beside a memory channel there is no place to keep them, and to wait for ever would hold back the rest.
+            let reason = self.refusal.clone();
+            return Ok(Some(Shipped::SetAside { attempt: newest.clone(), reason }));
+        };
         if dead + newest.length > self.shared.config.staging_bytes {
             tracing::error!("no room for another dead cut; replay or drop some with `ingest-agent dead`");
             return Ok(None);
         }
-        let Some(content) = Content::open(&self.shared, &self.cut, newest) else { return Ok(None) };
+        let Some(content) = Content::open(&self.shared, &self.cut, newest)? else { return Ok(None) };
         self.shared.reach("before_keep")?;
         match content.keep(&*self.shared.seams.disk, &path, newest).await? {
             Keeping::Kept => {}
@@ -223,6 +230,15 @@ impl Upload {
         }
         let attempt = Attempt { bytes: BytesAt::Kept, ..newest.clone() };
         Ok(Some(Shipped::SetAside { attempt, reason: self.refusal.clone() }))
+    }
+
+    /// The store has just taken what it may have held and forgotten: an earlier answer may have been lost.
+    fn tell_if_late(&self) {
+        let age = Duration::from_millis(now_ms().saturating_sub(self.cut.sealed_ms));
+        if age > self.shared.config.retry_horizon {
+            self.shared.metrics.cuts_late.inc();
+            tracing::error!(cut = %self.cut.id(&self.shared.name), key = %self.cut.key, ?age, "stored a cut that is older than retry_horizon: if its object was stored and deleted or expired meanwhile, it is there again");
+        }
     }
 
     fn options(&self, attempt: &Attempt) -> PutOptions {

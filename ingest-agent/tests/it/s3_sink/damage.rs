@@ -9,7 +9,7 @@ use ingest_agent::sink::s3::dead::DeadCuts;
 use super::rig::{Open, Store, audit, config, objects, sink_name, store, until};
 
 /// Flips a byte of the body that holds `text`, in the oldest segment.
-fn damage(dir: &Path, text: &str) {
+pub(super) fn damage(dir: &Path, text: &str) {
     flip(&dir.join("segments"), text);
 }
 

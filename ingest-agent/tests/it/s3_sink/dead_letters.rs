@@ -1,11 +1,17 @@
 //! Dead letters of both kinds: events that cannot go where they belong, and cuts that the store never takes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
 use contract::CutKind;
+use durable_channel::{Channel, MemoryChannel};
+use ingest_agent::channel::ChannelHandle;
+use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::dead::{DeadCuts, DeadError};
 use ingest_agent::sink::s3::{FailPoints, Unresolved};
 
-use super::rig::{Open, audit, config, objects, sink_name, store, until};
+use super::rig::{Open, append, audit, config, objects, sink_name, start, store, until};
 
 #[tokio::test]
 async fn events_that_cannot_go_where_they_belong_are_an_object_that_says_why() {
@@ -189,4 +195,98 @@ async fn a_dead_cut_pins_no_staging_after_a_restart() {
     let mut files = std::fs::read_dir(dir.path().join("readers/s3")).unwrap();
     assert!(!files.any(|file| file.unwrap().file_name().to_string_lossy().starts_with("staging-")));
     open.close();
+}
+
+#[tokio::test]
+async fn a_memory_channel_gives_up_what_is_refused_for_good_and_ships_the_rest() {
+    let store = store();
+    let memory = MemoryChannel::new(100, 50, 1 << 20).unwrap();
+    let channel = ChannelHandle::new("main", Arc::new(memory) as Arc<dyn Channel>, 1 << 20);
+    for template in ["", "%{p}"] {
+        let mut config = config(template);
+        config.roll.events = Some(10);
+        config.upload_concurrency = 1;
+        store.set_plan(
+            FaultPlan::default().script(Operation::Put, [Some(Fault::Before(ErrorKind::NeverValid)), None]),
+        );
+        let running = start(&channel, config, &store, FailPoints::default());
+        append(&channel, (0..20).map(|index| ("x", format!("event {template} {index}")))).await;
+        running.flush().await;
+        let totals = running.metrics.totals();
+        assert_eq!((totals.settled, totals.shipped, totals.dead_lettered), (20, 10, 10), "I9");
+        assert_eq!((running.metrics.cuts_dead.get(), running.metrics.staging_bytes.get()), (0, 0));
+        running.stop().await.unwrap();
+    }
+    let lines: Vec<_> = objects(&store).await.into_iter().flat_map(|found| found.lines).collect();
+    assert_eq!(lines.len(), 20);
+}
+
+#[tokio::test]
+async fn kept_bytes_that_are_lost_after_the_channel_let_go_are_counted_as_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let mut config = config("%{p}");
+    config.control_prefix = None;
+    config.codec = Codec::Zstd(1);
+    config.upload_concurrency = 1;
+    config.roll.events = Some(10);
+    let open = Open::at(dir.path()).await;
+    store.set_plan(
+        FaultPlan::default().script(Operation::Put, [Some(Fault::Before(ErrorKind::NeverValid)), None]),
+    );
+    let running = open.start(config.clone(), &store, FailPoints::default());
+    open.append((0..10).map(|index| ("x", format!("dead {index}")))).await;
+    running.flush().await;
+    // Until the segment with the dead events is deleted.
+    let mut count = 0;
+    while open.channel.channel().stats().first < 10 {
+        open.append((0..10).map(|index| ("x", format!("{count} {index} {}", "#".repeat(1000))))).await;
+        running.flush().await;
+        count += 10;
+    }
+    running.stop().await.unwrap();
+    open.close();
+    let mut dead = DeadCuts::open(dir.path(), &sink_name()).unwrap();
+    std::fs::remove_file(&dead.list()[0].file).unwrap();
+    dead.replay(1).unwrap();
+    dead.close().unwrap();
+
+    for _ in 0..2 {
+        let open = Open::at(dir.path()).await;
+        let running = open.start(config.clone(), &store, FailPoints::default());
+        running.flush().await;
+        let totals = running.metrics.totals();
+        let found = (totals.settled, totals.shipped, totals.dead_lettered, totals.damaged);
+        assert_eq!(found, (10 + count, count, 0, 10), "I9");
+        running.stop().await.unwrap();
+        open.close();
+    }
+    let objects = objects(&store).await;
+    assert_eq!((objects[0].metadata.events, objects[0].lines.len()), (0, 0), "its number is not missing");
+}
+
+#[tokio::test]
+async fn a_cut_that_is_stored_later_than_the_horizon_is_counted() {
+    for (horizon, late) in [(Duration::from_secs(3600), 0), (Duration::ZERO, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store();
+        let mut config = config("");
+        config.retry_horizon = horizon;
+        let open = Open::at(dir.path()).await;
+        open.append((0..10).map(|index| ("x", format!("event {index}")))).await;
+        // Stored, and the answer lost; and then it expires.
+        let points = FailPoints::new(|name| name == "after_put");
+        let running = open.start(config.clone(), &store, points);
+        running.flush_or_end().await;
+        assert!(running.metrics.oldest_pending.get() > 0);
+        running.crash().await;
+        let expired = super::rig::store();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let running = open.start(config, &expired, FailPoints::default());
+        running.flush().await;
+        assert_eq!((running.metrics.cuts_late.get(), running.metrics.oldest_pending.get()), (late, 0));
+        running.stop().await.unwrap();
+        assert_eq!(audit(&objects(&expired).await).len(), 10, "stored all the same: nothing is lost");
+        open.close();
+    }
 }

@@ -22,6 +22,7 @@ fn cut(number: u64, kind: CutKind, runs: Runs, before: Sums) -> Arc<Cut> {
         content_encoding: None,
         reasons: if kind == CutKind::Dead { vec![(runs.last(), Reason::TooLarge)] } else { vec![] },
         runs,
+        sealed_ms: 1,
         totals,
     })
 }
