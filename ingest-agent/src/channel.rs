@@ -5,14 +5,18 @@
 //! waits looks at the synced end for itself, and an append is answered only once its positions
 //! are below that end (I1).
 
+pub mod keys;
+
 use std::fmt;
 use std::sync::Arc;
 
+use durable_channel::disk::{Disk, OsDisk};
 use durable_channel::{
-    AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel, Reservation,
+    AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel, OpenError, Reservation,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::keys::{Clock, Keys, Limits};
 use crate::config::{ChannelConfig, ChannelKind};
 use crate::error::StartError;
 
@@ -24,6 +28,8 @@ pub struct ChannelHandle {
 
 struct Inner {
     name: String,
+    /// Before the channel, which is in use until they are closed.
+    keys: Keys,
     channel: Arc<dyn Channel>,
     progress: Arc<watch::Sender<()>>,
     queue: Arc<Semaphore>,
@@ -63,6 +69,16 @@ pub struct QueueRoom {
     _patient: Option<OwnedSemaphorePermit>,
 }
 
+/// How the keys of a channel are kept.
+pub struct KeyPlace {
+    /// How many, and for how long.
+    pub limits: Limits,
+    /// What the age of keys is told by.
+    pub clock: Clock,
+    /// The disk that a durable channel is on; `None` keeps keys in memory.
+    pub disk: Option<Arc<dyn Disk>>,
+}
+
 /// Opens the channel of a configuration, of which `readers` are the names of the sinks that read it.
 ///
 /// A registered reader that is none of them stops the start: it would hold its events for ever, or, forgotten
@@ -70,24 +86,36 @@ pub struct QueueRoom {
 pub fn open(config: &ChannelConfig, readers: &[&str]) -> Result<ChannelHandle, StartError> {
     let failed = |error| StartError::Channel { name: config.name.to_string(), error };
     let name = config.name.to_string();
+    let keys = |disk| KeyPlace { limits: config.keys, clock: keys::system_clock(), disk };
     match &config.kind {
         ChannelKind::Memory { capacity_events, transaction_capacity, capacity_bytes } => {
             let channel = MemoryChannel::new(*capacity_events, *transaction_capacity, *capacity_bytes);
-            Ok(ChannelHandle::new(name, Arc::new(channel.map_err(failed)?), config.queue_bytes))
+            let channel = Arc::new(channel.map_err(failed)?);
+            ChannelHandle::with_keys(name, channel, config.queue_bytes, keys(None)).map_err(failed)
         }
         ChannelKind::Durable { dir, options } => {
             let (channel, recovery) = DurableChannel::open(dir, options).map_err(failed)?;
             tracing::info!(channel = %config.name, dir = %dir.display(), ?recovery, "channel open");
-            let registered = channel.readers();
-            if let Some(reader) = registered.iter().find(|reader| !readers.contains(&reader.name.as_str())) {
+            let unclaimed = |name: &str| !readers.contains(&name) && !keys::is_keeper(name);
+            if let Some(reader) = channel.readers().iter().find(|reader| unclaimed(&reader.name)) {
                 return Err(StartError::Unclaimed {
                     channel: config.name.to_string(),
                     reader: reader.name.clone(),
                     dir: dir.display().to_string(),
                 });
             }
-            Ok(ChannelHandle::durable(name, channel, config.queue_bytes))
+            let keys = keys(Some(Arc::new(OsDisk)));
+            ChannelHandle::durable(name, channel, config.queue_bytes, keys).map_err(failed)
         }
+    }
+}
+
+// === impl KeyPlace ===
+
+impl Default for KeyPlace {
+    /// In memory.
+    fn default() -> Self {
+        Self { limits: Limits::default(), clock: keys::system_clock(), disk: None }
     }
 }
 
@@ -100,15 +128,32 @@ impl fmt::Debug for ChannelHandle {
 }
 
 impl ChannelHandle {
-    /// Wraps `channel`; `queue_bytes` bounds what all its sources together may have between socket and sync.
+    /// Wraps `channel`; `queue_bytes` bounds what all its sources together may have between socket and sync. Keys are
+    /// known for as long as the handle lives.
     pub fn new(name: impl Into<String>, channel: Arc<dyn Channel>, queue_bytes: u32) -> Self {
-        Self::build(name.into(), channel, queue_bytes, None)
+        let wrapped = Self::with_keys(name, channel, queue_bytes, KeyPlace::default());
+        wrapped.expect("keys that are in memory have nothing to open")
     }
 
-    /// As [`new`](Self::new), with what makes copies of a durable channel known.
-    pub fn durable(name: impl Into<String>, channel: DurableChannel, queue_bytes: u32) -> Self {
+    /// As [`new`](Self::new), with keys that are kept as `keys` says. Those of a durable channel are loaded.
+    pub fn with_keys(
+        name: impl Into<String>,
+        channel: Arc<dyn Channel>,
+        queue_bytes: u32,
+        keys: KeyPlace,
+    ) -> Result<Self, OpenError> {
+        Self::build(name.into(), channel, queue_bytes, None, keys)
+    }
+
+    /// As [`with_keys`](Self::with_keys), with what makes copies of a durable channel known.
+    pub fn durable(
+        name: impl Into<String>,
+        channel: DurableChannel,
+        queue_bytes: u32,
+        keys: KeyPlace,
+    ) -> Result<Self, OpenError> {
         let nonce = channel.claim_nonce();
-        Self::build(name.into(), Arc::new(channel), queue_bytes, Some(nonce))
+        Self::build(name.into(), Arc::new(channel), queue_bytes, Some(nonce), keys)
     }
 
     fn build(
@@ -116,16 +161,25 @@ impl ChannelHandle {
         channel: Arc<dyn Channel>,
         queue_bytes: u32,
         claim_nonce: Option<[u8; 16]>,
-    ) -> Self {
+        KeyPlace { limits, clock, disk }: KeyPlace,
+    ) -> Result<Self, OpenError> {
         let (progress, _) = watch::channel(());
         let progress = Arc::new(progress);
         let wake = Arc::clone(&progress);
         channel.on_progress(Box::new(move || {
             wake.send_replace(());
         }));
+        let wake = Arc::clone(&progress);
+        let keys = match disk {
+            None => Keys::in_memory(limits, clock),
+            Some(disk) => Keys::open(limits, clock, disk, &channel, move || {
+                wake.send_replace(());
+            })?,
+        };
         let queue = Arc::new(Semaphore::new(queue_bytes as usize));
         let patient = Arc::new(Semaphore::new(queue_bytes as usize / 2));
-        Self { inner: Arc::new(Inner { name, channel, progress, queue, patient, queue_bytes, claim_nonce }) }
+        let inner = Inner { name, keys, channel, progress, queue, patient, queue_bytes, claim_nonce };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The name that the configuration gives it.
@@ -136,6 +190,16 @@ impl ChannelHandle {
     /// The random number of this incarnation of a durable channel, by which a clone of it is known.
     pub fn claim_nonce(&self) -> Option<[u8; 16]> {
         self.inner.claim_nonce
+    }
+
+    /// Which requests it holds, by their keys.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// What was appended at these positions, to wait for its sync.
+    pub fn pending(&self, appended: Appended) -> Pending {
+        Pending { appended, progress: self.progress(), channel: self.clone() }
     }
 
     /// The channel itself, for its readers, numbers and closing.
@@ -218,16 +282,20 @@ impl ChannelHandle {
 
     /// Closes the channel on a thread that may wait for the disk.
     pub async fn close(&self) -> Result<(), CloseError> {
-        let channel = Arc::clone(&self.inner.channel);
-        let closed = tokio::task::spawn_blocking(move || channel.close()).await;
+        let inner = Arc::clone(&self.inner);
+        let closed = tokio::task::spawn_blocking(move || {
+            inner.keys.close();
+            inner.channel.close()
+        })
+        .await;
         closed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Completes when the channel has failed for good (a failed sync), with why.
+    /// Completes when the channel or its keys have failed for good (a failed sync), with why.
     pub async fn failed(&self) -> Arc<durable_channel::ChannelFailure> {
         let mut progress = self.progress();
         loop {
-            if let Some(failure) = self.inner.channel.failure() {
+            if let Some(failure) = self.inner.channel.failure().or_else(|| self.inner.keys.failure()) {
                 return failure;
             }
             progress.changed().await;
@@ -249,6 +317,11 @@ impl Prepared {
 // === impl Pending ===
 
 impl Pending {
+    /// The name of the channel.
+    pub fn channel(&self) -> &str {
+        self.channel.name()
+    }
+
     /// The positions that the batch was given.
     pub fn appended(&self) -> Appended {
         self.appended

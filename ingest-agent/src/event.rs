@@ -14,14 +14,20 @@
 //! body        u32   length; then the body
 //! ```
 //!
+//! Behind the last event there may be annotations of the batch as a whole ([`KeyStamp`]), which are no events.
+//!
 //! Without headers and timestamp that is five bytes beside the body. A source encodes straight into the batch's
 //! buffer, which is what the channel writes: the body is copied once between the socket's buffer and the
 //! file. Decoding borrows. The frame around the payload has a checksum, so a [`DecodeError`] means a bug or a
 //! newer version, not a bad disk.
 
 mod draft;
+mod key;
 
 pub use draft::Draft;
+pub use key::KeyStamp;
+
+use key::Annotations;
 
 /// One event, borrowed from a batch's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +180,7 @@ impl<'a> Iterator for Events<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let offset = self.at;
         let decoded = if self.index == self.count {
-            if offset == self.payload.len() {
+            if Annotations::behind(self.payload, offset).are_all() {
                 return None;
             }
             Err("there is more than the batch's count of events")

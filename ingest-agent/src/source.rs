@@ -14,6 +14,7 @@
 
 pub mod http;
 pub mod intake;
+pub mod key;
 pub mod listen;
 pub mod netcat;
 

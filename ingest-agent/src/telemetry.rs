@@ -38,6 +38,12 @@ pub struct SourceMetrics {
     pub connections: Gauge,
     /// Connections ever accepted.
     pub connections_opened: Counter,
+    /// Requests answered "ok" whose events were stored before, under the same key. Nothing was accepted.
+    pub repeated_requests: Counter,
+    /// Events of those requests.
+    pub repeated_events: Counter,
+    /// Requests whose key was used for another request.
+    pub refused_key: Counter,
     /// Requests or lines refused because the sender must change them.
     pub refused_invalid: Counter,
     /// Requests or lines refused because they are larger than a limit.

@@ -153,6 +153,14 @@ impl Reader {
             Place::Memory(memory) => memory.release(&self.name, below),
         }
     }
+
+    /// Makes what was released durable now: after a crash no lower value comes back. Waits for the disk.
+    pub fn sync_released(&self) -> io::Result<()> {
+        match &self.place {
+            Place::Log(log) => log.registry.sync_reader(&self.name),
+            Place::Memory(_) => Ok(()),
+        }
+    }
 }
 
 impl Drop for Reader {

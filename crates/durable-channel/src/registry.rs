@@ -178,6 +178,11 @@ impl Registry {
         state.delete_released(log)
     }
 
+    /// Makes the progress of `name` durable.
+    pub(crate) fn sync_reader(&self, name: &str) -> io::Result<()> {
+        self.state().readers.get_mut(name).map_or(Ok(()), |reader| reader.slots.sync())
+    }
+
     /// Deletes whatever every reader is done with.
     pub(crate) fn delete_released(&self, log: &Log) -> io::Result<u64> {
         self.state().delete_released(log)

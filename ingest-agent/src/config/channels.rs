@@ -9,6 +9,7 @@ use durable_channel::Options;
 use super::document::{Node, Table};
 use super::section::{Key, Keys, Reading, Section, key, optional};
 use super::value::Size;
+use crate::channel::keys::Limits;
 
 /// A channel, validated.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct ChannelConfig {
     pub name: SinkName,
     /// What all its sources together may hold between the socket and the sync.
     pub queue_bytes: u32,
+    /// How many idempotency keys it knows, and for how long.
+    pub keys: Limits,
     /// What it is.
     pub kind: ChannelKind,
 }
@@ -72,6 +75,20 @@ const QUEUE: Key = key(
     "The most bytes that all sources together hold between the socket and the sync; further requests wait.",
 );
 
+const IDEMPOTENCY: Keys = Keys {
+    list: &[
+        key(
+            "keys",
+            "250000",
+            "The newest Idempotency-Keys that are known; each takes about 60 bytes of memory, and of a durable \
+             channel's disk 64 bytes for each that may be known, from the first one on.",
+        ),
+        key("age", "\"24h\"", "How long an Idempotency-Key is known after its request."),
+    ],
+    tables: &[],
+    renamed: &[("count", "keys"), ("max_keys", "keys"), ("ttl", "age"), ("max_age", "age")],
+};
+
 const DURABLE: Keys = Keys {
     list: &[
         KIND,
@@ -107,7 +124,7 @@ const DURABLE: Keys = Keys {
         ),
         QUEUE,
     ],
-    tables: &[],
+    tables: &["idempotency"],
     renamed: &[
         ("type", "kind"),
         ("dataDirs", "dir"),
@@ -125,7 +142,7 @@ const MEMORY: Keys = Keys {
         key("capacity_bytes", "\"16MiB\"", "The most bytes it holds."),
         QUEUE,
     ],
-    tables: &[],
+    tables: &["idempotency"],
     renamed: &[
         ("type", "kind"),
         ("transactionCapacity", "transaction_capacity"),
@@ -152,12 +169,21 @@ fn read_one(reading: &Reading, name: &str, path: String, table: Table, data_dir:
     section.choice("kind", &[("durable", ()), ("memory", ())]);
     let queue = section.bounded::<Size>("queue", 64 << 10, 1 << 30);
     let kind = if memory { read_memory(&mut section) } else { read_durable(&mut section, &name, data_dir) };
-    let read = kind.zip(queue).map(|(kind, queue)| ChannelConfig {
+    let keys = read_keys(&mut section);
+    let read = kind.zip(queue).zip(keys).map(|((kind, queue), keys)| ChannelConfig {
         name: name.clone(),
         queue_bytes: queue as u32,
+        keys,
         kind,
     });
     Some(Named { name, read })
+}
+
+fn read_keys(section: &mut Section<'_>) -> Option<Limits> {
+    let mut section = section.table("idempotency", IDEMPOTENCY);
+    let keys = section.bounded::<u64>("keys", 1, 100_000_000);
+    let age = section.get::<Duration>("age");
+    Some(Limits { keys: keys? as u32, age: age? })
 }
 
 fn read_durable(section: &mut Section<'_>, name: &SinkName, data_dir: &Path) -> Option<ChannelKind> {

@@ -6,6 +6,7 @@ use super::channels::Named;
 use super::document::{Node, Table};
 use super::section::{Key, Keys, Reading, Section, key, optional, required};
 use super::{SinkConfig, one_or_named, s3};
+use crate::channel::keys;
 use crate::sink::SinkKind;
 use crate::sink::logger::LoggerConfig;
 
@@ -53,6 +54,12 @@ fn read_one(
     channels: &[Named],
 ) -> Option<SinkConfig> {
     let name = super::name(reading, name, &path, &table);
+    if name.as_ref().is_some_and(|name| keys::is_keeper(name.as_str())) {
+        reading.mistake(
+            &table.origin,
+            format!("{path}: the channel's own reader has this name; choose another"),
+        );
+    }
     let kind = match table.entries.get("kind") {
         Some(Node::Leaf { value, .. }) => value.as_str().unwrap_or_default().to_owned(),
         _ => String::new(),

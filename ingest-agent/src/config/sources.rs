@@ -33,6 +33,7 @@ const HTTP: Keys = Keys {
             "The largest request body, before and after decompression; a larger one is answered 413.",
         ),
         key("max_head", "\"16KiB\"", "The largest request line and headers together."),
+        key("max_key", "255", "The longest Idempotency-Key in bytes; a longer one is answered 400."),
         key(
             "request_timeout",
             "\"30s\"",
@@ -142,6 +143,7 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     let listen = section.get::<SocketAddr>("listen");
     let max_body = section.bounded::<Size>("max_body", 1 << 10, 1 << 30);
     let max_head = section.bounded::<Size>("max_head", 8 << 10, 1 << 20);
+    let max_key = section.bounded::<u64>("max_key", 1, 8 << 10);
     let request_timeout = section.get::<Duration>("request_timeout");
     let room_timeout = section.get::<Duration>("room_timeout");
     let max_connections = section.bounded::<u64>("max_connections", 1, 1_000_000);
@@ -152,6 +154,7 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
         listen: listen?,
         max_body_bytes: max_body? as usize,
         max_head_bytes: max_head? as usize,
+        max_key_bytes: max_key? as usize,
         request_timeout: request_timeout?,
         room_timeout: room_timeout?,
         max_connections: max_connections? as usize,

@@ -1,3 +1,5 @@
+use crate::channel::keys::Limits;
+
 use super::*;
 
 /// No variable is set but `SECRET` and `PORT`.
@@ -182,6 +184,29 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
     mistakes(
         "prefix = \"${env:NOBODY\"",
         &["agent.toml:7: \"${env:\" has no closing \"}\"; write \"$${env:\" for itself"],
+    );
+}
+
+#[test]
+fn each_channel_has_its_own_limits_of_idempotency_keys() {
+    let channels =
+        "[channels.a]\n[channels.b]\nkind = \"memory\"\n[channels.b.idempotency]\nkeys = 7\nage = \"5m\"\n";
+    let base = BASE.replace("kind = \"http\"", "kind = \"http\"\nchannels = [\"a\", \"b\"]\nmax_key = 36");
+    let config = parse(&format!("{base}channel = \"a\"\n{channels}")).unwrap();
+    let keys: Vec<_> = config.channels.iter().map(|channel| channel.keys).collect();
+    assert_eq!(keys, [Limits::default(), Limits { keys: 7, age: Duration::from_secs(300) }]);
+    let SourceKind::Http(http) = &config.sources[0].kind else { panic!("it is HTTP") };
+    assert_eq!(http.max_key_bytes, 36);
+    mistakes(
+        "[channels.main.idempotency]\nkeys = 0\nttl = \"1h\"",
+        &[
+            "agent.toml:8: channels.main.idempotency.keys: 0 is not between 1 and 100000000",
+            "agent.toml:9: channels.main.idempotency.ttl: this key is called \"age\" here",
+        ],
+    );
+    mistakes(
+        "[sinks._keys]\nkind = \"null\"",
+        &["agent.toml:7: sinks._keys: the channel's own reader has this name; choose another"],
     );
 }
 

@@ -2,7 +2,7 @@
 
 use durable_channel::Batch;
 
-use super::{encode, encode_body};
+use super::{KeyStamp, encode, encode_body};
 
 /// A batch of the channel that events are encoded into, and what is counted of them.
 ///
@@ -59,6 +59,12 @@ impl Draft {
 
     /// The batch, ready to append.
     pub fn into_batch(self) -> Batch {
+        self.batch
+    }
+
+    /// The batch with the key of its request in the same frame.
+    pub fn into_keyed_batch(mut self, key: &KeyStamp) -> Batch {
+        self.batch.annotate(|buf| key.encode(buf));
         self.batch
     }
 }

@@ -12,17 +12,24 @@
 //! value without the white space around it. Events of `/v1/events` have no headers. JSON is checked as a whole, lines of
 //! NDJSON only with [`validate_ndjson`](HttpConfig::validate_ndjson).
 //!
+//! A request of either kind may have an `Idempotency-Key` ([`key`](super::key)). Its events are then stored once, however
+//! often it is sent while the key is known: a repeat is answered `200` like the first one, after the same sync, with
+//! `Idempotent-Replayed: true`. The same key with other content is answered `409`. To `/v1/events` the answer has
+//! `{"accepted":N,"repeat":false,"positions":{"CHANNEL":{"first":P,"count":N}}}`. A request without events has nothing
+//! to store, so nothing is kept of its key.
+//!
 //! Either way a body may come with `Content-Encoding: gzip` or `zstd`. A request is stored whole or not at all, and
 //! answered `200` only once it is synced (I1): with `{"accepted":N}`, or with an empty body as Flume does. Any
 //! other answer is JSON with the reason in `error`, and says that nothing was stored:
 //!
 //! | status | when                                                                                              |
 //! |--------|---------------------------------------------------------------------------------------------------|
-//! | 400    | the body is not what its type says: with the element or line, and the byte                        |
+//! | 400    | the body is not what its type says: with the element or line, and the byte; or a bad key         |
 //! | 403    | `TRACE` and `OPTIONS`, as Flume                                                                    |
 //! | 404    | a path in `/v1/` that does not exist                                                                |
 //! | 405    | any method but `POST`                                                                               |
 //! | 408    | the request did not arrive within [`request_timeout`](HttpConfig::request_timeout)                 |
+//! | 409    | its `Idempotency-Key` was used for another request                                                 |
 //! | 411    | neither `Content-Length` nor `Transfer-Encoding: chunked`                                          |
 //! | 413    | a limit is exceeded, as sent or decompressed: with the limit                                       |
 //! | 415    | a charset or content encoding that is not supported: with those that are                         |
@@ -61,6 +68,8 @@ pub struct HttpConfig {
     pub max_body_bytes: usize,
     /// The largest head of a request (request line and headers) in bytes; at least 8192.
     pub max_head_bytes: usize,
+    /// The longest `Idempotency-Key` in bytes.
+    pub max_key_bytes: usize,
     /// How long a request may take from its first byte to its last, and how long a connection may be idle.
     pub request_timeout: Duration,
     /// How long a request waits for room in memory before it is answered 503.
@@ -80,7 +89,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Serves the source until its shutdown; requests that are under way then are answered.
 pub(super) async fn run(config: HttpConfig, listener: TcpListener, context: SourceContext) {
-    let SourceContext { channels, metrics, shutdown, .. } = context;
+    let SourceContext { name, channels, metrics, shutdown } = context;
     let max_connections = config.max_connections;
     let mut protocol = http1::Builder::new();
     protocol
@@ -90,7 +99,7 @@ pub(super) async fn run(config: HttpConfig, listener: TcpListener, context: Sour
         .max_buf_size(READ_BYTES.max(config.max_head_bytes))
         .half_close(true);
     let intake = Intake::new(channels, Arc::clone(&metrics));
-    let handler = Arc::new(Handler::new(config, intake, Arc::clone(&metrics)));
+    let handler = Arc::new(Handler::new(name, config, intake, Arc::clone(&metrics)));
     let token = shutdown.clone();
     let serve = |stream| serve_connection(stream, protocol.clone(), Arc::clone(&handler), token.clone());
     listen::serve_each(listener, max_connections, metrics, shutdown, serve).await;

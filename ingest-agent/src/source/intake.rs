@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use durable_channel::AppendError;
+use durable_channel::{AppendError, Appended, Batch, OpenError};
 
+use crate::channel::keys::{Known, Session};
 use crate::channel::{ChannelHandle, Pending, Prepared, QueueRoom};
-use crate::event::Draft;
+use crate::event::{Draft, KeyStamp};
 use crate::telemetry::SourceMetrics;
 
 /// The channels of one source, seen as one.
@@ -30,6 +31,40 @@ pub struct Unsynced {
     metrics: Arc<SourceMetrics>,
     events: u32,
     body_bytes: u64,
+    repeat: bool,
+}
+
+/// Events that are durable in every channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// How many.
+    pub events: u32,
+    /// Whether all of them were there already, from an earlier request with the same key.
+    pub repeat: bool,
+    /// The positions in each channel.
+    pub positions: Vec<(String, Appended)>,
+}
+
+/// Why a request with a key was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyedError {
+    /// A channel refused it. Nothing was appended, and the key is as it was.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// Another request was stored under this key.
+    #[error("the Idempotency-Key was used for another request: use a new key for each request")]
+    OtherRequest,
+    /// The key could not be made durable, so nothing was appended.
+    #[error("idempotency keys cannot be kept now")]
+    Unkept(#[source] OpenError),
+}
+
+/// What is to be done in one channel for a request with a key.
+enum Step {
+    /// Its events are there, and may not be synced yet.
+    There(Pending),
+    /// There is room for them.
+    Missing(Prepared),
 }
 
 impl Intake {
@@ -37,6 +72,7 @@ impl Intake {
     pub fn new(mut channels: Vec<ChannelHandle>, metrics: Arc<SourceMetrics>) -> Self {
         assert!(!channels.is_empty(), "a source feeds at least one channel");
         channels.sort_by(|one, two| one.name().cmp(two.name()));
+        channels.dedup_by(|one, two| one.name() == two.name());
         Self { channels, metrics }
     }
 
@@ -98,20 +134,76 @@ impl Intake {
         let batch = draft.into_batch();
         let pending = match &*self.channels {
             [only] => vec![only.append_queued(batch)?],
-            [first, others @ ..] => {
-                let mut prepared = Vec::with_capacity(self.channels.len());
-                for channel in others {
-                    let mut copy = channel.batch();
-                    copy.copy_from(&batch);
-                    prepared.push(channel.prepare(copy)?);
-                }
-                prepared.push(first.prepare(batch)?);
+            several => {
+                let batches = several.iter().zip(self.copies(batch));
+                let prepared: Vec<_> =
+                    batches.map(|(channel, batch)| channel.prepare(batch)).collect::<Result<_, _>>()?;
                 prepared.into_iter().map(Prepared::commit).collect::<Result<_, _>>()?
             }
-            [] => unreachable!("a source feeds at least one channel"),
         };
         self.metrics.batches.inc();
-        Ok(Unsynced { pending, metrics: Arc::clone(&self.metrics), events, body_bytes })
+        Ok(Unsynced { pending, metrics: Arc::clone(&self.metrics), events, body_bytes, repeat: false })
+    }
+
+    /// As [`append`](Self::append), for a request with a key: where that is known, its events are there already, and
+    /// only the channels that miss it take them.
+    ///
+    /// Of several requests with one key at a time the first appends, and the others find what it has appended.
+    pub async fn append_keyed(&self, draft: Draft, key: KeyStamp) -> Result<Unsynced, KeyedError> {
+        for channel in &self.channels {
+            channel.keys().ready(channel.channel()).await.map_err(KeyedError::Unkept)?;
+        }
+        self.append_where_missing(draft, key)
+    }
+
+    /// Without a pause from the look to the record, so that a request that is given up in between changes nothing.
+    fn append_where_missing(&self, draft: Draft, key: KeyStamp) -> Result<Unsynced, KeyedError> {
+        let (events, body_bytes) = (draft.count(), draft.body_bytes());
+        // Copied before the keys are locked.
+        let batches = self.copies(draft.into_keyed_batch(&key));
+        let sessions = self.channels.iter().map(|channel| channel.keys().session());
+        let mut sessions: Vec<Session<'_>> = sessions.collect::<Result<_, _>>()?;
+        let known: Vec<_> = sessions.iter().map(|session| session.look_up(&key)).collect();
+        if known.contains(&Known::Other) {
+            return Err(KeyedError::OtherRequest);
+        }
+        let mut steps = Vec::with_capacity(self.channels.len());
+        for ((channel, known), batch) in self.channels.iter().zip(known).zip(batches) {
+            steps.push(match known {
+                Known::Same(appended) => Step::There(channel.pending(appended)),
+                _ => Step::Missing(channel.prepare(batch)?),
+            });
+        }
+        let repeat = steps.iter().all(|step| matches!(step, Step::There(_)));
+        let mut pending = Vec::with_capacity(steps.len());
+        for (step, session) in steps.into_iter().zip(&mut sessions) {
+            pending.push(match step {
+                Step::There(there) => there,
+                Step::Missing(prepared) => {
+                    let new = prepared.commit()?;
+                    session.record(key, new.appended());
+                    new
+                }
+            });
+        }
+        if !repeat {
+            self.metrics.batches.inc();
+        }
+        Ok(Unsynced { pending, metrics: Arc::clone(&self.metrics), events, body_bytes, repeat })
+    }
+
+    /// The batch for each channel, in the order of the channels.
+    fn copies(&self, batch: Batch) -> Vec<Batch> {
+        let mut batches: Vec<_> = self.channels[1..]
+            .iter()
+            .map(|channel| {
+                let mut copy = channel.batch();
+                copy.copy_from(&batch);
+                copy
+            })
+            .collect();
+        batches.insert(0, batch);
+        batches
     }
 
     /// Counts a refusal under its reason.
@@ -143,8 +235,21 @@ impl Unsynced {
         for pending in self.pending {
             pending.synced().await?;
         }
-        self.metrics.accepted_events.inc_by(u64::from(self.events));
-        self.metrics.accepted_bytes.inc_by(self.body_bytes);
+        let (events, bytes) = (u64::from(self.events), self.body_bytes);
+        if self.repeat {
+            self.metrics.repeated_requests.inc();
+            self.metrics.repeated_events.inc_by(events);
+        } else {
+            self.metrics.accepted_events.inc_by(events);
+            self.metrics.accepted_bytes.inc_by(bytes);
+        }
         Ok(self.events)
+    }
+
+    /// As [`synced`](Self::synced), with where the events are.
+    pub async fn stored(self) -> Result<Stored, AppendError> {
+        let positions = self.pending.iter().map(|pending| (pending.channel().to_owned(), pending.appended()));
+        let (positions, repeat) = (positions.collect(), self.repeat);
+        Ok(Stored { events: self.synced().await?, repeat, positions })
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Telemetry;
-use super::table::{CHANNELS, READERS, Row, SINKS, SOURCES};
+use super::table::{CHANNELS, KEYS, READERS, Row, SINKS, SOURCES};
 
 /// The content type of what [`Telemetry::scrape`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,10 +39,15 @@ impl Collector for Telemetry {
             .iter()
             .map(|channel| (vec![("channel", channel.name().to_owned())], channel.channel().stats()))
             .collect();
+        let keys: Vec<_> = channels
+            .iter()
+            .map(|channel| (vec![("channel", channel.name().to_owned())], channel.keys().stats()))
+            .collect();
         let sources = self.sources();
 
         write_rows(&mut encoder, READERS, readers.iter().map(|(labels, reader)| (labels.clone(), reader)))?;
         write_rows(&mut encoder, CHANNELS, stats.iter().map(|(labels, stats)| (labels.clone(), stats)))?;
+        write_rows(&mut encoder, KEYS, keys.iter().map(|(labels, keys)| (labels.clone(), keys)))?;
         let sources = sources.iter().map(|(name, metrics)| (vec![("source", name.clone())], &**metrics));
         write_rows(&mut encoder, SOURCES, sources)?;
         write_rows(&mut encoder, SINKS, sinks.iter().map(|sink| (sink.labels(), &*sink.metrics)))

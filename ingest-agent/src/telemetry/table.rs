@@ -6,6 +6,7 @@ use durable_channel::Stats;
 use prometheus_client::metrics::MetricType;
 
 use super::{SinkMetrics, SourceMetrics};
+use crate::channel::keys::KeyStats;
 
 /// One metric of things that are `T`: sources, channels, sinks, or readers.
 pub(super) struct Row<T: ?Sized> {
@@ -62,6 +63,15 @@ pub(super) const SOURCES: &[Row<SourceMetrics>] = &[
     counter("sluicegate_source_connections_opened", "Connections ever accepted", |m| {
         m.connections_opened.get()
     }),
+    counter(
+        "sluicegate_source_repeated_requests",
+        "Requests with a known idempotency key, answered as accepted; nothing was stored again",
+        |m| m.repeated_requests.get(),
+    ),
+    counter("sluicegate_source_repeated_events", "Events of these requests", |m| m.repeated_events.get()),
+    counter("sluicegate_source_refused_key", "Requests with the idempotency key of another request", |m| {
+        m.refused_key.get()
+    }),
     counter("sluicegate_source_refused_invalid", "Requests or lines that the sender must change", |m| {
         m.refused_invalid.get()
     }),
@@ -95,6 +105,17 @@ pub(super) const CHANNELS: &[Row<Stats>] = &[
     counter("sluicegate_channel_groups", "Groups written and synced since the start", |s| s.groups),
     counter("sluicegate_channel_written_bytes", "Bytes of batches written since the start", |s| {
         s.written_bytes
+    }),
+];
+
+/// Label: channel.
+pub(super) const KEYS: &[Row<KeyStats>] = &[
+    gauge("sluicegate_channel_keys", "Idempotency keys known", |k| k.known),
+    counter("sluicegate_channel_keys_forgotten", "Idempotency keys forgotten, too many or too old", |k| {
+        k.forgotten
+    }),
+    counter("sluicegate_channel_keys_damaged", "Idempotency keys that the key log has lost to damage", |k| {
+        k.damaged
     }),
 ];
 

@@ -1,6 +1,6 @@
 use durable_channel::MemoryChannel;
 
-use super::table::{CHANNELS, READERS, SINKS, SOURCES};
+use super::table::{CHANNELS, KEYS, READERS, SINKS, SOURCES};
 use super::*;
 
 fn channel() -> ChannelHandle {
@@ -18,6 +18,7 @@ fn every_metric_of_the_table_is_in_a_scrape_with_its_help() {
     let scrape = telemetry.scrape();
     let rows = READERS.iter().map(|row| (row.name, row.help, "channel=\"c\",sink=\"out\""));
     let rows = rows.chain(CHANNELS.iter().map(|row| (row.name, row.help, "channel=\"c\"")));
+    let rows = rows.chain(KEYS.iter().map(|row| (row.name, row.help, "channel=\"c\"")));
     let rows = rows.chain(SOURCES.iter().map(|row| (row.name, row.help, "source=\"in\"")));
     let rows = rows.chain(SINKS.iter().map(|row| (row.name, row.help, "channel=\"c\",sink=\"out\"")));
     for (name, help, labels) in rows {

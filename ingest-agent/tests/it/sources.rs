@@ -4,6 +4,7 @@
 
 mod http;
 mod http_refusals;
+mod keys;
 mod netcat;
 
 use std::future::Future;

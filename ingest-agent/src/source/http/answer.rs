@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use durable_channel::AppendError;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use durable_channel::{AppendError, Appended};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::decode::BadInput;
 use crate::decode::charset::UnsupportedCharset;
+use crate::source::intake::{KeyedError, Stored};
+use crate::source::key::BadKey;
+
+/// On the answer to a request whose events were stored before.
+const REPEAT: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Why a request was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,18 @@ pub(super) enum Refusal {
     NoRoom,
     #[error(transparent)]
     Append(#[from] AppendError),
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    #[error(transparent)]
+    Keyed(#[from] KeyedError),
+}
+
+/// What a request that is stored is answered.
+pub(super) enum Answered {
+    /// How many events were stored.
+    Events(u32),
+    /// What is stored under the request's key.
+    Keyed(Stored),
 }
 
 impl Refusal {
@@ -51,12 +68,16 @@ impl Refusal {
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding(_) | Self::Charset(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Input(_) | Self::Compression(_) | Self::BrokeOff => StatusCode::BAD_REQUEST,
+            Self::Input(_) | Self::Compression(_) | Self::BrokeOff | Self::Key(_) => StatusCode::BAD_REQUEST,
+            Self::Keyed(KeyedError::OtherRequest) => StatusCode::CONFLICT,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Append(AppendError::TooLarge { .. } | AppendError::TransactionCapacity { .. }) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
-            Self::NoRoom | Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Append(error) | Self::Keyed(KeyedError::Append(error)) => match error {
+                AppendError::TooLarge { .. } | AppendError::TransactionCapacity { .. } => {
+                    StatusCode::PAYLOAD_TOO_LARGE
+                }
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::NoRoom | Self::Keyed(KeyedError::Unkept(_)) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -81,13 +102,32 @@ impl Refusal {
 }
 
 /// `200` as Flume gives it.
-pub(super) fn stored() -> Response<Full<Bytes>> {
-    Response::new(Full::default())
+pub(super) fn stored(answered: &Answered) -> Response<Full<Bytes>> {
+    marked(Response::new(Full::default()), answered)
 }
 
-/// `200` with how many events are durable.
-pub(super) fn accepted(events: u32) -> Response<Full<Bytes>> {
-    json(StatusCode::OK, &serde_json::json!({ "accepted": events }))
+/// `200` with how many events are durable, and of a request with a key also where, and whether they were before.
+pub(super) fn accepted(answered: &Answered) -> Response<Full<Bytes>> {
+    let body = match answered {
+        Answered::Events(events) => serde_json::json!({ "accepted": events }),
+        Answered::Keyed(Stored { events, repeat, positions }) => {
+            let position = |(channel, appended): &(String, Appended)| {
+                let place = serde_json::json!({ "first": appended.first, "count": appended.count });
+                (channel.clone(), place)
+            };
+            let positions: serde_json::Map<_, _> = positions.iter().map(position).collect();
+            serde_json::json!({ "accepted": events, "repeat": repeat, "positions": positions })
+        }
+    };
+    marked(json(StatusCode::OK, &body), answered)
+}
+
+/// Says in the head that nothing was stored but had been before.
+fn marked(mut response: Response<Full<Bytes>>, answered: &Answered) -> Response<Full<Bytes>> {
+    if matches!(answered, Answered::Keyed(Stored { repeat: true, .. })) {
+        response.headers_mut().insert(REPEAT, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {

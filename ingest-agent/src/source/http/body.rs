@@ -12,6 +12,7 @@ use crate::decode::whole::Whole;
 use crate::decode::{Decoder, Shape};
 use crate::event::Draft;
 use crate::source::intake::{Intake, Room};
+use crate::source::key::Keyed;
 
 /// How a body is to be received.
 pub(super) struct Receiving<'a> {
@@ -31,13 +32,21 @@ const UNKNOWN_BYTES: usize = 64 << 10;
 const FRAME_BYTES: usize = 4 << 10;
 
 impl Receiving<'_> {
-    /// The events of `body`, and the room that they take.
-    pub(super) async fn receive(&self, body: &mut Incoming) -> Result<(Draft, Room), Refusal> {
-        let received = tokio::time::timeout(self.request_timeout, self.receive_untimed(body)).await;
+    /// The events of `body`, and the room that they take; `keyed` is told the bytes that they are made of.
+    pub(super) async fn receive(
+        &self,
+        body: &mut Incoming,
+        keyed: Option<&mut Keyed>,
+    ) -> Result<(Draft, Room), Refusal> {
+        let received = tokio::time::timeout(self.request_timeout, self.receive_untimed(body, keyed)).await;
         received.map_err(|_| Refusal::TooSlow(self.request_timeout))?
     }
 
-    async fn receive_untimed(&self, body: &mut Incoming) -> Result<(Draft, Room), Refusal> {
+    async fn receive_untimed(
+        &self,
+        body: &mut Incoming,
+        mut keyed: Option<&mut Keyed>,
+    ) -> Result<(Draft, Room), Refusal> {
         let declared = body.size_hint().exact();
         if declared.is_some_and(|declared| declared > self.limit as u64) {
             return Err(self.too_large());
@@ -57,6 +66,9 @@ impl Receiving<'_> {
                 return Err(self.too_large());
             }
             if self.encoding == Encoding::Identity {
+                if let Some(keyed) = &mut keyed {
+                    keyed.feed(&chunk);
+                }
                 decoder.feed(chunk, &mut draft)?;
             } else {
                 compressed.push(chunk);
@@ -67,6 +79,9 @@ impl Receiving<'_> {
         if self.encoding != Encoding::Identity {
             let held_bytes = compressed.len_bytes();
             self.encoding.expand(compressed.into_bytes(), self.limit, |chunk| {
+                if let Some(keyed) = &mut keyed {
+                    keyed.feed(&chunk);
+                }
                 decoder.feed(chunk, &mut draft)?;
                 self.grow(&mut room, &draft, &decoder, held_bytes)
             })?;

@@ -9,15 +9,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
 use super::HttpConfig;
-use super::answer::{self, Refusal};
+use super::answer::{self, Answered, Refusal};
 use super::body::Receiving;
 use super::inflate::Encoding;
 use crate::decode::{Shape, media_type};
-use crate::source::intake::Intake;
+use crate::source::intake::{Intake, KeyedError};
+use crate::source::key::{Keyed, Principal};
 use crate::telemetry::SourceMetrics;
 
 /// Answers the requests of one source.
 pub(super) struct Handler {
+    /// The source's name.
+    name: String,
     config: HttpConfig,
     intake: Intake,
     metrics: Arc<SourceMetrics>,
@@ -30,17 +33,30 @@ enum Route {
     Flume,
 }
 
+// === impl Route ===
+
+impl Route {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Flume => "flume",
+        }
+    }
+}
+
+// === impl Handler ===
+
 impl Handler {
-    pub(super) fn new(config: HttpConfig, intake: Intake, metrics: Arc<SourceMetrics>) -> Self {
-        Self { config, intake, metrics }
+    pub(super) fn new(name: String, config: HttpConfig, intake: Intake, metrics: Arc<SourceMetrics>) -> Self {
+        Self { name, config, intake, metrics }
     }
 
     /// Stores the request's events and says so, or says why not.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, mut body) = request.into_parts();
         match self.store(&head, &mut body).await {
-            Ok((Route::Events, events)) => answer::accepted(events),
-            Ok((Route::Flume, _)) => answer::stored(),
+            Ok((Route::Events, stored)) => answer::accepted(&stored),
+            Ok((Route::Flume, stored)) => answer::stored(&stored),
             Err(refusal) => {
                 self.count(&refusal);
                 self.discard(&refusal, &head, body).await;
@@ -49,10 +65,16 @@ impl Handler {
         }
     }
 
-    async fn store(&self, head: &request::Parts, body: &mut Incoming) -> Result<(Route, u32), Refusal> {
+    async fn store(&self, head: &request::Parts, body: &mut Incoming) -> Result<(Route, Answered), Refusal> {
         let route = route(head)?;
         if !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING) {
             return Err(Refusal::NoLength);
+        }
+        // Nobody is asked who they are yet.
+        let (limit, principal) = (self.config.max_key_bytes, Principal::Anonymous);
+        let mut keyed = Keyed::of(&head.headers, limit, &principal, &self.name)?;
+        if let Some(keyed) = &mut keyed {
+            keyed.begin(route.name(), content_type(head).unwrap_or_default());
         }
         let receiving = Receiving {
             intake: &self.intake,
@@ -62,16 +84,20 @@ impl Handler {
             request_timeout: self.config.request_timeout,
             room_timeout: self.config.room_timeout,
         };
-        let (draft, _room) = receiving.receive(body).await?;
-        if draft.is_empty() {
-            return Ok((route, 0));
-        }
-        let events = self.intake.append(draft)?.synced().await?;
-        Ok((route, events))
+        let (draft, _room) = receiving.receive(body, keyed.as_mut()).await?;
+        let answered = match keyed {
+            _ if draft.is_empty() => Answered::Events(0),
+            None => Answered::Events(self.intake.append(draft)?.synced().await?),
+            Some(keyed) => {
+                let unsynced = self.intake.append_keyed(draft, keyed.stamp()).await?;
+                Answered::Keyed(unsynced.stored().await?)
+            }
+        };
+        Ok((route, answered))
     }
 
     fn shape(&self, route: Route, head: &request::Parts) -> Result<Shape, Refusal> {
-        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type(head);
         match route {
             Route::Events => Ok(media_type::shape(content_type, self.config.validate_ndjson)),
             Route::Flume => {
@@ -83,9 +109,13 @@ impl Handler {
 
     fn count(&self, refusal: &Refusal) {
         match refusal {
-            Refusal::Append(error) => self.intake.count_refused(error, 1),
+            Refusal::Append(error) | Refusal::Keyed(KeyedError::Append(error)) => {
+                self.intake.count_refused(error, 1);
+            }
             Refusal::BodyTooLarge { .. } => drop(self.metrics.refused_too_large.inc()),
             Refusal::NoRoom => drop(self.metrics.refused_full.inc()),
+            Refusal::Keyed(KeyedError::OtherRequest) => drop(self.metrics.refused_key.inc()),
+            Refusal::Keyed(KeyedError::Unkept(_)) => drop(self.metrics.failed.inc()),
             _ => drop(self.metrics.refused_invalid.inc()),
         }
     }
@@ -110,6 +140,10 @@ impl Handler {
         };
         let _ = tokio::time::timeout(self.config.request_timeout, discard).await;
     }
+}
+
+fn content_type(head: &request::Parts) -> Option<&str> {
+    head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
 }
 
 fn route(head: &request::Parts) -> Result<Route, Refusal> {

@@ -11,7 +11,8 @@ use contract::{CutKind, ObjectKey, ObjectMetadata, SinkName};
 use durable_channel::disk::{Disk, OsDisk};
 use durable_channel::sim::SimDisk;
 use durable_channel::{DurableChannel, OpenError, Options, Start};
-use ingest_agent::channel::{self, ChannelHandle};
+use ingest_agent::channel::keys::Limits;
+use ingest_agent::channel::{self, ChannelHandle, KeyPlace};
 use ingest_agent::config::{ChannelConfig, ChannelKind};
 use ingest_agent::error::StartError;
 use ingest_agent::event;
@@ -103,7 +104,8 @@ impl Open {
     /// As [`at`](Self::at), with other limits and other sinks.
     pub(super) async fn of(dir: &Path, options: Options, sinks: &[&str]) -> Self {
         let kind = ChannelKind::Durable { dir: dir.to_owned(), options };
-        let config = ChannelConfig { name: "main".parse().expect("a good name"), queue_bytes: 1 << 20, kind };
+        let (name, keys) = ("main".parse().expect("a good name"), Limits::default());
+        let config = ChannelConfig { name, queue_bytes: 1 << 20, keys, kind };
         let opened = tokio::time::timeout(LONG, async {
             loop {
                 match channel::open(&config, sinks) {
@@ -123,7 +125,8 @@ impl Open {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let opened = DurableChannel::open_on(Arc::clone(&disk), Path::new("/channel"), &Self::options());
         let (channel, _) = opened.expect("the channel opens");
-        Self { channel: ChannelHandle::durable("main", channel, 1 << 20), disk }
+        let channel = ChannelHandle::durable("main", channel, 1 << 20, KeyPlace::default());
+        Self { channel: channel.expect("keys in memory have nothing to open"), disk }
     }
 
     /// Appends events with a header `p` each, synced.

@@ -19,6 +19,7 @@ fn config() -> HttpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         max_body_bytes: 1 << 20,
         max_head_bytes: 16 << 10,
+        max_key_bytes: 64,
         request_timeout: Duration::from_secs(30),
         room_timeout: Duration::from_secs(5),
         max_connections: 100,
@@ -71,13 +72,13 @@ pub(super) async fn ask(source: &Running, request: &[u8]) -> Answer {
     parse(&read_to_end(&mut stream).await)
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()
 }
 
-fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+pub(super) fn chunked(body: &[u8], size: usize) -> Vec<u8> {
     let chunk = |chunk: &[u8]| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
     let mut chunks: Vec<u8> = body.chunks(size).flat_map(chunk).collect();
     chunks.extend(b"0\r\n\r\n");
