@@ -1,166 +1,95 @@
-//! The cases and their rounds. A round starts fresh processes in a fresh folder, sends, waits
-//! until every byte is in the endpoint, reads the clocks, and only then checks the ids.
+//! The cases: what is sent, and how the agent is set up for it.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use crate::load::Shape;
 
-use anyhow::{Context, bail, ensure};
-
-use crate::RunArgs;
-use crate::load::{self, Shape};
-use crate::process::Process;
-use crate::table::{self, Row};
-
-struct Case {
-    name: &'static str,
-    shape: Shape,
-    /// What receives: the floor or the agent, and the pointer of its address in the ready file.
-    contestant: Contestant,
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) event_bytes: usize,
+    /// `None`: as many as the command line says.
+    pub(crate) connections: Option<u32>,
+    /// Large events come in smaller numbers: of `--events`, one in so many.
+    pub(crate) one_in: u32,
+    pub(crate) setup: Setup,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Contestant {
-    Floor,
-    Agent { address: &'static str },
+/// How the agent is set up, beside its defaults.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// Lines to add to the netcat source.
+    pub(crate) netcat: &'static str,
+    /// Lines to add to the sink.
+    pub(crate) sink: &'static str,
 }
 
-const CASES: &[Case] = &[
-    Case { name: "floor", shape: Shape::Lines, contestant: Contestant::Floor },
+const DEFAULTS: Setup = Setup { netcat: "", sink: "" };
+
+const fn case(name: &'static str, shape: Shape) -> Case {
+    Case { name, shape, event_bytes: 500, connections: None, one_in: 1, setup: DEFAULTS }
+}
+
+const HTTP: Case = case("http", Shape::Http(100));
+const NETCAT: Case = case("netcat", Shape::Netcat);
+
+/// Those that run unless others are named.
+pub(crate) const MAIN: &[&str] = &["netcat", "http"];
+
+/// Every case, `floor` apart: that runs beside each size of events.
+pub(crate) const CASES: &[Case] = &[
+    NETCAT,
     Case {
-        name: "netcat",
-        shape: Shape::Netcat,
-        contestant: Contestant::Agent { address: "/sources/netcat" },
+        setup: Setup { netcat: "ack_every_event = false", ..DEFAULTS },
+        ..case("netcat-no-answer", Shape::Lines)
+    },
+    Case { event_bytes: 100, ..case("netcat-100-bytes", Shape::Netcat) },
+    Case { event_bytes: 4096, one_in: 8, ..case("netcat-4-kilobytes", Shape::Netcat) },
+    Case { connections: Some(256), ..case("netcat-256-connections", Shape::Netcat) },
+    HTTP,
+    Case { one_in: 10, ..case("http-1-a-request", Shape::Http(1)) },
+    case("http-10-a-request", Shape::Http(10)),
+    case("http-1000-a-request", Shape::Http(1000)),
+    Case { event_bytes: 100, ..case("http-100-bytes", Shape::Http(100)) },
+    Case { event_bytes: 4096, one_in: 8, ..case("http-4-kilobytes", Shape::Http(100)) },
+    Case { connections: Some(256), ..case("http-256-connections", Shape::Http(100)) },
+    case("http-flume-array", Shape::Flume(100)),
+    Case {
+        setup: Setup { sink: "codec = \"gzip\"\ncodec_level = 1", ..DEFAULTS },
+        ..case("http-gzip", Shape::Http(100))
     },
     Case {
-        name: "http",
-        shape: Shape::Http { events_per_request: 100 },
-        contestant: Contestant::Agent { address: "/sources/http" },
+        setup: Setup { sink: "codec = \"zstd\"\ncodec_level = 1", ..DEFAULTS },
+        ..case("http-zstd", Shape::Http(100))
+    },
+    Case {
+        setup: Setup { sink: "partition = \"t=%{json:t}/s=%{json:s}\"", ..DEFAULTS },
+        ..case("http-200-partitions", Shape::Http(100))
+    },
+    // A day of a games company: JSON events of 870 bytes by day, type and sub type, compressed.
+    Case {
+        event_bytes: 870,
+        setup: Setup {
+            sink: "codec = \"zstd\"\ncodec_level = 1\npartition = \"%Y/%m/%d/%{json:t}/%{json:s}\"",
+            ..DEFAULTS
+        },
+        ..case("plumbee", Shape::Http(100))
     },
 ];
 
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let cases: Vec<&Case> =
-        CASES.iter().filter(|case| args.only.as_ref().is_none_or(|only| only == case.name)).collect();
-    ensure!(!cases.is_empty(), "no such case: floor, netcat and http are known");
-    let mut rows = Vec::new();
-    for number in 0..args.rounds {
-        for case in &cases {
-            let row = round(case, args).with_context(|| format!("round {number} of case {}", case.name))?;
-            eprintln!("{}", row.json());
-            ensure!(
-                row.missing + row.doubled + row.unknown == 0,
-                "case {} lost or doubled events",
-                case.name
-            );
-            rows.push(row);
-        }
+/// The cases that `names` ask for; `all` is every one.
+pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<Case>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(CASES.to_vec());
     }
-    if let Some(path) = &args.json {
-        let mut out = std::fs::File::create(path)?;
-        rows.iter().try_for_each(|row| writeln!(out, "{}", row.json()))?;
-    }
-    print!("{}", table::markdown(&rows, args.events));
-    Ok(())
-}
-
-fn round(case: &Case, args: &RunArgs) -> anyhow::Result<Row> {
-    let dir = tempfile::tempdir()?;
-    let myself = std::env::current_exe()?;
-    let ready = |name: &str| dir.path().join(format!("{name}.ready"));
-    let endpoint = Process::start(
-        Command::new(&myself).arg("endpoint").arg("--ready-file").arg(ready("endpoint")),
-        &ready("endpoint"),
-    )?;
-    let s3 = endpoint.addr("/addr")?;
-    let mut command = match case.contestant {
-        Contestant::Floor => {
-            let mut command = Command::new(&myself);
-            command.args(["floor", "--endpoint", &s3.to_string(), "--dir"]).arg(dir.path());
-            command
-        }
-        Contestant::Agent { .. } => agent(args, s3, dir.path())?,
+    let names: Vec<&str> =
+        if names.is_empty() { MAIN.to_vec() } else { names.iter().map(String::as_str).collect() };
+    let find = |name: &str| {
+        let found = CASES.iter().find(|case| case.name == name).copied();
+        found.ok_or_else(|| {
+            let known: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+            anyhow::anyhow!("no case is called {name:?}: known are all, {}", known.join(", "))
+        })
     };
-    let contestant =
-        Process::start(command.arg("--ready-file").arg(ready("contestant")), &ready("contestant"))?;
-    let addr = match case.contestant {
-        Contestant::Floor => contestant.addr("/addr")?,
-        Contestant::Agent { address } => contestant.addr(address)?,
-    };
-    // The floor reads one connection to its end: that is what makes it plain.
-    let connections = if case.contestant == Contestant::Floor { 1 } else { args.connections };
-
-    let before = contestant.usage()?;
-    let started = Instant::now();
-    load::send(case.shape, addr, args.events, args.event_bytes, connections)?;
-    let accepted = started.elapsed();
-    if case.contestant != Contestant::Floor {
-        let flushed = request(contestant.addr("/admin")?, "POST", "/v1/flush")?;
-        ensure!(flushed.contains("keys"), "the agent's flush answered {flushed}");
-    }
-    let wanted = u64::from(args.events) * (args.event_bytes as u64 + 1);
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while request(s3, "GET", "/_bytes")?.parse::<u64>()? < wanted {
-        ensure!(Instant::now() < deadline, "not all bytes reached the endpoint within 120 s");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let stored = started.elapsed();
-    let after = contestant.usage()?;
-    let checked: serde_json::Value =
-        serde_json::from_str(&request(s3, "GET", &format!("/_check?{}", args.events))?)?;
-    let count = |name: &str| checked[name].as_u64().unwrap_or(u64::MAX);
-    Ok(Row {
-        case: case.name,
-        events: args.events,
-        accepted,
-        stored,
-        cpu: after.cpu.saturating_sub(before.cpu),
-        peak_bytes: after.peak_bytes,
-        objects: count("objects"),
-        missing: count("missing"),
-        doubled: count("doubled"),
-        unknown: count("unknown"),
-    })
-}
-
-/// The agent with its defaults: a durable channel, one partition, no compression.
-fn agent(args: &RunArgs, s3: SocketAddr, dir: &Path) -> anyhow::Result<Command> {
-    let config = dir.join("agent.toml");
-    let text = include_str!("../agent.toml")
-        .replace("@ENDPOINT@", &format!("http://{s3}"))
-        .replace("@DIR@", &dir.join("channel").display().to_string());
-    std::fs::write(&config, text)?;
-    let mut command = Command::new(&args.agent);
-    command.arg("--config").arg(config).env("SLUICEGATE_LOG_LEVEL", "info");
-    Ok(command)
-}
-
-/// One request with an empty body on a connection of its own; the answer's body.
-fn request(addr: SocketAddr, method: &str, target: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(addr)?;
-    write!(
-        stream,
-        "{method} {target} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let read = stream.read(&mut buffer)?;
-        answer.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&answer);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-            });
-            if read == 0 || length.is_some_and(|length| body.len() >= length) {
-                ensure!(head.starts_with("HTTP/1.1 200"), "{method} {target}: {head}: {body}");
-                return Ok(body.to_owned());
-            }
-        }
-        if read == 0 {
-            bail!("{method} {target}: the connection closed early");
-        }
-    }
+    names.into_iter().filter(|name| *name != "floor").map(find).collect()
 }

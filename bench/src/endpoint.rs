@@ -1,9 +1,9 @@
-//! A counting S3 endpoint: it accepts puts, keeps the bytes in memory and looks at them only
-//! after the clock has stopped. No disk, no MD5, no signatures: it is to cost as little as
-//! possible, since it shares the cores with what is measured.
+//! A counting S3 endpoint: it accepts puts and multipart uploads, keeps the bytes in memory and looks at them only
+//! after the clock has stopped. No disk, no MD5, no signatures: it is to cost as little as possible, since it shares
+//! the cores with what is measured.
 //!
-//! `GET /_events` answers how many newlines have arrived; `GET /_check?N` checks ids 0..N,
-//! answers in JSON, and forgets everything.
+//! `GET /_bytes` answers how many bytes have arrived; `GET /_check?N` checks ids 0..N, answers in JSON, and forgets
+//! everything.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,14 +12,28 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 
-use crate::event;
+use crate::event::{self, Seen};
 use crate::process::announce;
 
 #[derive(Default)]
 struct Store {
-    objects: Vec<Vec<u8>>,
+    objects: Vec<Object>,
     bytes: u64,
     puts: u32,
+}
+
+struct Object {
+    /// Without the query: the parts of an upload are pieces of one key.
+    key: String,
+    encoding: Encoding,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Encoding {
+    Plain,
+    Gzip,
+    Zstd,
 }
 
 /// Serves until it is killed.
@@ -57,34 +71,92 @@ fn serve(stream: TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
 
 fn answer(head: &Head, body: Vec<u8>, store: &Mutex<Store>) -> (&'static str, String) {
     let mut store = store.lock().expect("no thread panics while it holds the store");
-    match (head.method.as_str(), head.target.as_str()) {
-        ("PUT", _) => {
+    let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
+    match (head.method.as_str(), path, query) {
+        ("PUT", key, _) => {
             store.puts += 1;
             store.bytes += body.len() as u64;
-            store.objects.push(body);
+            let encoding = Encoding::of(key, head.encoding.as_deref());
+            store.objects.push(Object { key: key.to_owned(), encoding, bytes: body });
             ("200 OK", String::new())
         }
-        ("GET", "/_bytes") => ("200 OK", store.bytes.to_string()),
-        ("GET", target) if target.starts_with("/_check?") => {
-            let events = target["/_check?".len()..].parse().unwrap_or(0);
-            let store = std::mem::take(&mut *store);
-            // The claim under the control prefix is an object too, but holds no event.
-            let objects =
-                store.objects.iter().filter(|o| memchr::memmem::find(o, event::MARK).is_some()).count();
-            let (missing, doubled, unknown) = event::check(store.objects.iter().map(Vec::as_slice), events);
-            let answer = serde_json::json!({
-                "objects": objects, "puts": store.puts, "missing": missing, "doubled": doubled, "unknown": unknown,
-            });
-            ("200 OK", answer.to_string())
+        ("POST", key, "uploads" | "uploads=") => (
+            "200 OK",
+            format!(
+                "<InitiateMultipartUploadResult><Bucket>bench</Bucket><Key>{}</Key>\
+                 <UploadId>1</UploadId></InitiateMultipartUploadResult>",
+                key.trim_start_matches("/bench/"),
+            ),
+        ),
+        ("POST", _, query) if query.contains("uploadId=") => (
+            "200 OK",
+            "<CompleteMultipartUploadResult><ETag>\"0\"</ETag></CompleteMultipartUploadResult>".to_owned(),
+        ),
+        ("GET", "/_bytes", _) => ("200 OK", store.bytes.to_string()),
+        ("GET", "/_check", events) => {
+            let events = events.parse().unwrap_or(0);
+            ("200 OK", check(&std::mem::take(&mut *store), events).to_string())
         }
         _ => ("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>".to_owned()),
     }
 }
 
+fn check(store: &Store, events: u32) -> serde_json::Value {
+    let mut seen = Seen::new(events);
+    let mut keys = Vec::new();
+    for object in &store.objects {
+        let plain = object.decompressed().unwrap_or_default();
+        // The claim under the control prefix is an object too, but holds no event.
+        if memchr::memmem::find(&plain, event::MARK).is_some() {
+            keys.push(&object.key);
+            seen.scan(&plain);
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    serde_json::json!({
+        "objects": keys.len(), "puts": store.puts, "bytes": store.bytes,
+        "missing": seen.missing(), "doubled": seen.doubled(), "unknown": seen.unknown,
+    })
+}
+
+// === impl Object ===
+
+impl Object {
+    fn decompressed(&self) -> std::io::Result<std::borrow::Cow<'_, [u8]>> {
+        let mut plain = Vec::new();
+        match self.encoding {
+            Encoding::Plain => return Ok(self.bytes.as_slice().into()),
+            Encoding::Gzip => {
+                flate2::read::MultiGzDecoder::new(self.bytes.as_slice()).read_to_end(&mut plain)?;
+            }
+            Encoding::Zstd => zstd::stream::copy_decode(self.bytes.as_slice(), &mut plain)?,
+        }
+        Ok(plain.into())
+    }
+}
+
+impl Encoding {
+    fn of(key: &str, header: Option<&str>) -> Self {
+        match header {
+            Some("gzip") => Self::Gzip,
+            Some("zstd") => Self::Zstd,
+            _ => match key.rsplit_once('.') {
+                Some((_, "gz")) => Self::Gzip,
+                Some((_, "zst")) => Self::Zstd,
+                _ => Self::Plain,
+            },
+        }
+    }
+}
+
+// === Head ===
+
 struct Head {
     method: String,
     target: String,
     length: usize,
+    encoding: Option<String>,
     expects_continue: bool,
 }
 
@@ -96,17 +168,18 @@ impl Head {
         }
         let mut words = line.split_whitespace().map(str::to_owned);
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let mut head = Self { method, target, length: 0, expects_continue: false };
+        let mut head = Self { method, target, length: 0, encoding: None, expects_continue: false };
         loop {
             line.clear();
             if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
                 return Ok(Some(head));
             }
             let Some((name, value)) = line.split_once(':') else { continue };
-            if name.eq_ignore_ascii_case("content-length") {
-                head.length = value.trim().parse().unwrap_or(0);
-            } else if name.eq_ignore_ascii_case("expect") {
-                head.expects_continue = true;
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => head.length = value.trim().parse().unwrap_or(0),
+                "content-encoding" => head.encoding = Some(value.trim().to_ascii_lowercase()),
+                "expect" => head.expects_continue = true,
+                _ => {}
             }
         }
     }

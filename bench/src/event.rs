@@ -1,79 +1,147 @@
-//! Events that carry an id: a JSON object of a fixed size, its id at a fixed place, so that
-//! making one costs ten bytes and checking a million costs a scan.
+//! Events that carry an id: a JSON object of a fixed size, id and fields at fixed places, so that making one costs
+//! a copy and a few digits, and checking a million costs a scan.
 
-/// What stands before the id in every event.
+/// What stands before the id in every event, as the event is stored.
 pub(crate) const MARK: &[u8] = br#"{"id":""#;
-const DIGITS: usize = 10;
+const ID_DIGITS: usize = 10;
+const FIELD_DIGITS: usize = 2;
+/// Each event has a type `t` of ten and a sub type `s` of twenty: what partitioned cases partition by.
+pub(crate) const TYPES: u32 = 10;
+pub(crate) const SUB_TYPES: u32 = 20;
 
-/// Writes events of one size, each a line.
+/// Writes events of one size in one form.
 pub(crate) struct Events {
-    line: Vec<u8>,
+    record: Vec<u8>,
+    id_at: usize,
+    type_at: usize,
+    sub_type_at: usize,
+}
+
+/// What surrounds an event on its way to a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The event and a newline.
+    Line,
+    /// An element of the array of Flume's `JSONHandler`, and a comma.
+    Flume,
 }
 
 impl Events {
-    /// Lines whose event, without its newline, is `bytes` long.
-    pub(crate) fn new(bytes: usize) -> Self {
-        let mut line = MARK.to_vec();
-        line.extend_from_slice(&[b'0'; DIGITS]);
-        line.extend_from_slice(br#"","text":""#);
-        let text = bytes.saturating_sub(line.len() + 2);
-        line.extend((0..text).map(|i| b"the quick brown fox jumps over the lazy dog "[i % 44]));
-        line.extend_from_slice(b"\"}\n");
-        Self { line }
+    /// Events whose JSON, without what surrounds it, is `bytes` long.
+    pub(crate) fn new(bytes: usize, form: Form) -> Self {
+        let mut event = MARK.to_vec();
+        event.extend_from_slice(&[b'0'; ID_DIGITS]);
+        event.extend_from_slice(br#"","t":"00","s":"00","text":""#);
+        let text = bytes.saturating_sub(event.len() + 2);
+        event.extend((0..text).map(|i| b"the quick brown fox jumps over the lazy dog "[i % 44]));
+        event.extend_from_slice(b"\"}");
+        let record = match form {
+            Form::Line => [&event[..], b"\n"].concat(),
+            Form::Flume => {
+                let body = serde_json::Value::from(String::from_utf8_lossy(&event));
+                format!(r#"{{"headers":{{}},"body":{body}}},"#).into_bytes()
+            }
+        };
+        // In a JSON string the quotes are escaped, so the places are found rather than counted.
+        let after = |field: &str| {
+            let zeros = memchr::memmem::find(&record, field.as_bytes()).expect("every event has the field");
+            zeros + record[zeros..].iter().position(|byte| *byte == b'0').expect("and digits in it")
+        };
+        Self { id_at: after("id"), type_at: after("\"t"), sub_type_at: after("\"s"), record }
     }
 
-    /// Appends the line of event `id`.
+    /// Bytes that one event takes.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.record.len()
+    }
+
+    /// Appends event `id`.
     pub(crate) fn push(&self, id: u32, out: &mut Vec<u8>) {
-        let start = out.len() + MARK.len();
-        out.extend_from_slice(&self.line);
-        let mut rest = id;
-        for digit in out[start..start + DIGITS].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
+        let start = out.len();
+        out.extend_from_slice(&self.record);
+        let record = &mut out[start..];
+        digits(&mut record[self.id_at..][..ID_DIGITS], id);
+        digits(&mut record[self.type_at..][..FIELD_DIGITS], id % TYPES);
+        digits(&mut record[self.sub_type_at..][..FIELD_DIGITS], id / TYPES % SUB_TYPES);
     }
 }
 
-/// Counts how often each id below `events` stands in `objects`: (missing, doubled, unknown).
-pub(crate) fn check<'a>(objects: impl Iterator<Item = &'a [u8]>, events: u32) -> (u32, u32, u32) {
-    let mut seen = vec![0_u8; events as usize];
-    let mut unknown = 0;
-    for object in objects {
+fn digits(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// How often each id below a bound was seen.
+pub(crate) struct Seen {
+    counts: Vec<u8>,
+    /// Marks without an id below the bound.
+    pub(crate) unknown: u32,
+}
+
+impl Seen {
+    pub(crate) fn new(events: u32) -> Self {
+        Self { counts: vec![0; events as usize], unknown: 0 }
+    }
+
+    /// Counts the ids in the bytes of an object, decompressed.
+    pub(crate) fn scan(&mut self, object: &[u8]) {
         for at in memchr::memmem::find_iter(object, MARK) {
-            let digits = object.get(at + MARK.len()..at + MARK.len() + DIGITS);
+            let digits = object.get(at + MARK.len()..at + MARK.len() + ID_DIGITS);
             let id = digits
                 .and_then(|digits| std::str::from_utf8(digits).ok())
-                .and_then(|d| d.parse::<usize>().ok());
-            match id.and_then(|id| seen.get_mut(id)) {
+                .and_then(|digits| digits.parse::<usize>().ok());
+            match id.and_then(|id| self.counts.get_mut(id)) {
                 Some(count) => *count = count.saturating_add(1),
-                None => unknown += 1,
+                None => self.unknown += 1,
             }
         }
     }
-    let (mut missing, mut doubled) = (0, 0);
-    for count in seen {
-        match count {
-            0 => missing += 1,
-            1 => {}
-            _ => doubled += 1,
-        }
+
+    /// Ids that are in no object.
+    pub(crate) fn missing(&self) -> usize {
+        self.counts.len() - self.counts.iter().filter(|count| **count > 0).count()
     }
-    (missing, doubled, unknown)
+
+    /// Ids that are there more than once.
+    pub(crate) fn doubled(&self) -> usize {
+        self.counts.iter().filter(|count| **count > 1).count()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn seen(object: &[u8], events: u32) -> (usize, usize, u32) {
+        let mut seen = Seen::new(events);
+        seen.scan(object);
+        (seen.missing(), seen.doubled(), seen.unknown)
+    }
+
     #[test]
     fn an_event_has_the_size_asked_for_and_its_id_is_found_again() {
-        let events = Events::new(500);
+        let events = Events::new(500, Form::Line);
         let mut object = Vec::new();
         for id in [0, 1, 3, 3] {
             events.push(id, &mut object);
         }
         assert_eq!(object.len(), 4 * 501);
-        assert_eq!(check([object.as_slice()].into_iter(), 4), (1, 1, 0));
-        assert_eq!(check([object.as_slice()].into_iter(), 2), (0, 0, 2));
+        assert_eq!(seen(&object, 4), (1, 1, 0));
+        assert_eq!(seen(&object, 2), (0, 0, 2));
+    }
+
+    #[test]
+    fn an_element_of_flumes_array_holds_the_same_event() {
+        let (lines, elements) = (Events::new(300, Form::Line), Events::new(300, Form::Flume));
+        let (mut line, mut array) = (Vec::new(), b"[".to_vec());
+        lines.push(1234, &mut line);
+        elements.push(1234, &mut array);
+        *array.last_mut().unwrap() = b']';
+        let array: serde_json::Value = serde_json::from_slice(&array).unwrap();
+        assert_eq!(format!("{}\n", array[0]["body"].as_str().unwrap()).as_bytes(), line);
+        let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((&event["t"], &event["s"]), (&"04".into(), &"03".into()));
     }
 }

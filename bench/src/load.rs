@@ -1,4 +1,4 @@
-//! Load: threads that send events and count answers. Each thread owns a dense range of ids.
+//! Load in a closed loop: threads that send events as fast as they are answered. Each thread owns a dense range of ids.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,40 +6,52 @@ use std::ops::Range;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::event::Events;
+use crate::event::{Events, Form};
 
 /// How events are sent and how they are answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// Lines without an answer.
     Lines,
     /// Lines, each answered with `OK`.
     Netcat,
     /// NDJSON requests of so many events, each answered with 200.
-    Http { events_per_request: u32 },
+    Http(u32),
+    /// Requests of so many events in the shape of Flume's `JSONHandler`, each answered with 200.
+    Flume(u32),
 }
 
-/// Sends `events` events over `connections` connections; returns when every answer is there.
-pub(crate) fn send(
+/// What is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) shape: Shape,
+    pub(crate) events: u32,
+    pub(crate) event_bytes: usize,
+    pub(crate) connections: u32,
+}
+
+/// Makes one request after the other in a buffer that is used again.
+pub(crate) struct Requests {
+    events: Events,
     shape: Shape,
-    addr: SocketAddr,
-    events: u32,
-    event_bytes: usize,
-    connections: u32,
-) -> anyhow::Result<()> {
+    bytes: Vec<u8>,
+}
+
+/// Sends the load; returns when every answer is there.
+pub(crate) fn send(load: Load, addr: SocketAddr) -> anyhow::Result<()> {
+    let Load { shape, events, event_bytes, connections } = load;
     std::thread::scope(|scope| {
         let share = events.div_ceil(connections);
         let threads: Vec<_> = (0..connections)
             .map(|n| (n * share).min(events)..((n + 1) * share).min(events))
             .map(|ids| {
                 scope.spawn(move || {
-                    let stream = TcpStream::connect(addr).with_context(|| format!("connecting to {addr}"))?;
-                    stream.set_nodelay(true)?;
+                    let stream = connect(addr)?;
                     match shape {
-                        Shape::Lines => lines(stream, ids, event_bytes),
+                        Shape::Lines => write_lines(&mut &stream, ids, event_bytes),
                         Shape::Netcat => netcat(&stream, ids, event_bytes),
-                        Shape::Http { events_per_request } => {
-                            http(stream, ids, event_bytes, events_per_request)
+                        Shape::Http(per_request) | Shape::Flume(per_request) => {
+                            http(&stream, ids, per_request, Requests::new(shape, event_bytes))
                         }
                     }
                 })
@@ -49,8 +61,14 @@ pub(crate) fn send(
     })
 }
 
+pub(crate) fn connect(addr: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(addr).with_context(|| format!("connecting to {addr}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 fn write_lines(out: &mut impl Write, ids: Range<u32>, event_bytes: usize) -> anyhow::Result<()> {
-    let events = Events::new(event_bytes);
+    let events = Events::new(event_bytes, Form::Line);
     let mut buffer = Vec::with_capacity((64 << 10) + event_bytes);
     for id in ids {
         events.push(id, &mut buffer);
@@ -63,59 +81,104 @@ fn write_lines(out: &mut impl Write, ids: Range<u32>, event_bytes: usize) -> any
     Ok(())
 }
 
-fn lines(mut stream: TcpStream, ids: Range<u32>, event_bytes: usize) -> anyhow::Result<()> {
-    write_lines(&mut stream, ids, event_bytes)
-}
-
 fn netcat(stream: &TcpStream, ids: Range<u32>, event_bytes: usize) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
-        let wanted = 3 * ids.len();
+        let wanted = ids.len();
         let sender = scope.spawn(move || write_lines(&mut &*stream, ids, event_bytes));
-        let (mut answers, mut got) = (vec![0; 64 << 10], 0);
-        while got < wanted {
-            let read = (&mut &*stream).read(&mut answers)?;
-            ensure!(read > 0, "the agent closed the connection after {} answers", got / 3);
-            for (i, byte) in answers[..read].iter().enumerate() {
-                ensure!(*byte == b"OK\n"[(got + i) % 3], "answer {} is not OK", (got + i) / 3);
-            }
-            got += read;
+        let mut answers = Answers::default();
+        while answers.count < wanted {
+            answers.read(stream)?;
         }
         sender.join().expect("the sending thread does not panic")
     })
 }
 
-fn http(stream: TcpStream, ids: Range<u32>, event_bytes: usize, per_request: u32) -> anyhow::Result<()> {
-    let events = Events::new(event_bytes);
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut out = stream;
-    let mut request = Vec::new();
+fn http(
+    mut stream: &TcpStream,
+    ids: Range<u32>,
+    per_request: u32,
+    mut requests: Requests,
+) -> anyhow::Result<()> {
+    let mut reader = BufReader::new(stream);
     let mut first = ids.start;
     while first < ids.end {
         let end = (first + per_request).min(ids.end);
-        request.clear();
-        let length = (end - first) as usize * (event_bytes + 1);
-        write!(
-            request,
-            "POST /v1/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\nContent-Length: {length}\r\n\r\n"
-        )?;
-        for id in first..end {
-            events.push(id, &mut request);
-        }
-        out.write_all(&request)?;
-        answer(&mut reader)?;
+        stream.write_all(requests.make(first..end))?;
+        let (status, body) = answer(&mut reader)?;
+        ensure!(status == 200, "the answer is {status}: {body}");
         first = end;
     }
     Ok(())
 }
 
-/// Reads one answer with a Content-Length; anything but 200 is an error.
-fn answer(reader: &mut impl BufRead) -> anyhow::Result<()> {
-    let mut status = String::new();
-    reader.read_line(&mut status)?;
-    let (mut line, mut length) = (String::new(), 0);
+/// Counts the `OK`s of a netcat source.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// Whole answers.
+    pub(crate) count: usize,
+    bytes: usize,
+    buffer: Vec<u8>,
+}
+
+impl Answers {
+    /// Reads once; an error if there is anything but `OK`.
+    pub(crate) fn read(&mut self, mut stream: &TcpStream) -> anyhow::Result<()> {
+        self.buffer.resize(64 << 10, 0);
+        let read = stream.read(&mut self.buffer)?;
+        ensure!(read > 0, "the connection was closed after {} answers", self.count);
+        for byte in &self.buffer[..read] {
+            ensure!(*byte == b"OK\n"[self.bytes % 3], "answer {} is not OK", self.bytes / 3);
+            self.bytes += 1;
+        }
+        self.count = self.bytes / 3;
+        Ok(())
+    }
+}
+
+impl Requests {
+    pub(crate) fn new(shape: Shape, event_bytes: usize) -> Self {
+        let form = if matches!(shape, Shape::Flume(_)) { Form::Flume } else { Form::Line };
+        Self { events: Events::new(event_bytes, form), shape, bytes: Vec::new() }
+    }
+
+    /// The bytes that send the events `ids`: a request, or lines.
+    pub(crate) fn make(&mut self, ids: Range<u32>) -> &[u8] {
+        self.bytes.clear();
+        let events_bytes = ids.len() * self.events.record_bytes();
+        let head = match self.shape {
+            Shape::Lines | Shape::Netcat => String::new(),
+            Shape::Http(_) => head("/v1/events", "application/x-ndjson", events_bytes),
+            Shape::Flume(_) => head("/", "application/json", events_bytes + 1),
+        };
+        self.bytes.extend_from_slice(head.as_bytes());
+        if let Shape::Flume(_) = self.shape {
+            self.bytes.push(b'[');
+        }
+        ids.for_each(|id| self.events.push(id, &mut self.bytes));
+        if let (Shape::Flume(_), Some(last)) = (self.shape, self.bytes.last_mut()) {
+            *last = b']';
+        }
+        &self.bytes
+    }
+}
+
+fn head(path: &str, content_type: &str, length: usize) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// Reads one answer that has a Content-Length: its status and body.
+pub(crate) fn answer(reader: &mut impl BufRead) -> anyhow::Result<(u16, String)> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let Some(status) = line.split(' ').nth(1).and_then(|status| status.parse().ok()) else {
+        bail!("the answer begins with {line:?}");
+    };
+    let mut length = 0;
     loop {
         line.clear();
-        ensure!(reader.read_line(&mut line)? > 0, "the agent closed the connection");
+        ensure!(reader.read_line(&mut line)? > 0, "the connection was closed within an answer");
         if line.trim().is_empty() {
             break;
         }
@@ -127,8 +190,5 @@ fn answer(reader: &mut impl BufRead) -> anyhow::Result<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    if !status.starts_with("HTTP/1.1 200") {
-        bail!("{}: {}", status.trim(), String::from_utf8_lossy(&body));
-    }
-    Ok(())
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

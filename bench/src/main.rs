@@ -6,12 +6,16 @@
 //! program again) and the agent. Load comes from threads of the orchestrator itself.
 
 mod case;
+mod contestant;
 mod endpoint;
 mod event;
 mod floor;
+mod latency;
 mod load;
 mod process;
+mod round;
 mod table;
+mod usage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,26 +57,32 @@ pub(crate) struct RunArgs {
     /// Events sent in each round of each case
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) events: u32,
-    /// Bytes of one event
-    #[arg(long, default_value_t = 500)]
-    pub(crate) event_bytes: usize,
     /// Interleaved rounds; the table shows medians
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
     /// Connections that send
     #[arg(long, default_value_t = 4)]
     pub(crate) connections: u32,
-    /// Run this case alone: floor, netcat or http
+    /// The cases to run, with commas between; `all` is every one (default: netcat,http). The floor always runs.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Then offer half of what was accepted in an open loop, and tell how long acknowledgements took
     #[arg(long)]
-    pub(crate) only: Option<String>,
+    pub(crate) latency: bool,
+    /// Then offer so many times what was accepted, by HTTP, and tell what was refused
+    #[arg(long)]
+    pub(crate) overload: Option<f64>,
     /// Also write every round as JSON lines
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+    /// Also write the multiples of the floor as a plot
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Run(args) => case::run(&args),
+        Command::Run(args) => round::run(&args),
         Command::Endpoint { ready_file } => endpoint::run(&ready_file),
         Command::Floor { ready_file, dir, endpoint } => floor::run(&ready_file, &dir, endpoint),
     }

@@ -1,26 +1,19 @@
 //! Children of a run: started, found by the address in their ready file, measured, killed.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::usage::{self, Usage};
+
 /// A child process, killed when dropped.
 pub(crate) struct Process {
     child: Child,
     pub(crate) ready: Value,
-}
-
-/// What a process has used so far.
-#[derive(Clone, Copy)]
-pub(crate) struct Usage {
-    /// User and system time of all its threads.
-    pub(crate) cpu: Duration,
-    /// Peak resident memory (VmHWM) in bytes.
-    pub(crate) peak_bytes: u64,
 }
 
 impl Process {
@@ -54,17 +47,13 @@ impl Process {
             .context("parsing an address")
     }
 
+    /// What it has used so far.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let dir = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let stat = std::fs::read_to_string(dir.join("stat"))?;
-        // The command's name may hold blanks: count from the parenthesis that closes it.
-        let fields: Vec<&str> = stat.rsplit_once(')').context("reading stat")?.1.split_whitespace().collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        let per_second = rustix::param::clock_ticks_per_second();
-        let status = std::fs::read_to_string(dir.join("status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("reading VmHWM")?;
-        let peak_kib: u64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(Usage { cpu: Duration::from_millis(ticks * 1000 / per_second), peak_bytes: peak_kib << 10 })
+        usage::of_process(self.child.id())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

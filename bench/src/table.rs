@@ -1,29 +1,44 @@
-//! One round as a row, and the medians of all rounds as a Markdown table.
+//! One round as a row; the medians of all rounds as Markdown tables and a plot.
 
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::latency::Latency;
+
+/// One round of one case.
 pub(crate) struct Row {
     pub(crate) case: &'static str,
     pub(crate) events: u32,
+    pub(crate) event_bytes: usize,
     /// From the first byte sent to the last answer.
     pub(crate) accepted: Duration,
     /// From the first byte sent until every byte is in the endpoint.
     pub(crate) stored: Duration,
+    /// Of the process.
     pub(crate) cpu: Duration,
+    /// Of the whole machine: load and endpoint too.
+    pub(crate) machine_cpu: Duration,
     pub(crate) peak_bytes: u64,
+    pub(crate) anonymous_bytes: u64,
     pub(crate) objects: u64,
+    pub(crate) puts: u64,
     pub(crate) missing: u64,
     pub(crate) doubled: u64,
     pub(crate) unknown: u64,
 }
 
+const HEAD: &str = "\
+| case | events | bytes | accepted a second | in S3 after | CPU-s per million | times the floor | machine's CPU-s \
+per million | peak anonymous | peak resident | objects | PUTs | missing | doubled |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+";
+
 impl Row {
-    fn cpu_seconds_per_million(&self) -> f64 {
+    pub(crate) fn cpu_seconds_per_million(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / f64::from(self.events)
     }
 
-    fn accepted_per_second(&self) -> f64 {
+    pub(crate) fn accepted_per_second(&self) -> f64 {
         f64::from(self.events) / self.accepted.as_secs_f64()
     }
 
@@ -31,11 +46,15 @@ impl Row {
         serde_json::json!({
             "case": self.case,
             "events": self.events,
+            "event_bytes": self.event_bytes,
             "accepted_per_second": self.accepted_per_second().round(),
             "stored_seconds": self.stored.as_secs_f64(),
             "cpu_seconds_per_million": self.cpu_seconds_per_million(),
+            "machine_cpu_seconds": self.machine_cpu.as_secs_f64(),
             "peak_mib": self.peak_bytes >> 20,
+            "peak_anonymous_mib": self.anonymous_bytes >> 20,
             "objects": self.objects,
+            "puts": self.puts,
             "missing": self.missing,
             "doubled": self.doubled,
             "unknown": self.unknown,
@@ -43,35 +62,109 @@ impl Row {
     }
 }
 
-/// Medians per case; the floor's CPU is the unit of the last column.
-pub(crate) fn markdown(rows: &[Row], events: u32) -> String {
-    let mut out = format!(
-        "| case, {events} events | accepted a second | in S3 after | CPU-s per million | times the floor | peak memory | objects | missing | doubled |\n|---|---|---|---|---|---|---|---|---|\n"
-    );
-    let mut cases: Vec<&str> = rows.iter().map(|row| row.case).collect();
-    cases.dedup();
-    cases.sort_unstable();
-    cases.dedup();
-    let of = |case: &str, figure: fn(&Row) -> f64| {
-        let mut figures: Vec<f64> = rows.iter().filter(|row| row.case == case).map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied()
-    };
-    let floor = of("floor", Row::cpu_seconds_per_million);
-    for case in cases {
-        let median = |figure| of(case, figure).unwrap_or_default();
-        let cpu = median(Row::cpu_seconds_per_million);
-        let multiple = floor.map_or_else(|| "-".to_owned(), |floor| format!("{:.1}", cpu / floor));
+/// The median of a figure over the rounds of `case`.
+pub(crate) fn median(rows: &[Row], case: &str, figure: fn(&Row) -> f64) -> f64 {
+    middle(rows.iter().filter(|row| row.case == case).map(figure).collect())
+}
+
+fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Medians per case, in the order in which they ran. A case's multiple is that of the floor of the same events in the same round.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let mut out = HEAD.to_owned();
+    for (case, event_bytes) in cases(rows) {
+        let of: Vec<&Row> =
+            rows.iter().filter(|row| (row.case, row.event_bytes) == (case, event_bytes)).collect();
+        let median = |figure: fn(&Row) -> f64| middle(of.iter().map(|row| figure(row)).collect());
         let _ = writeln!(
             out,
-            "| {case} | {:.0} | {:.2} s | {cpu:.2} | {multiple} | {:.0} MiB | {} | {} | {} |",
+            "| {case} | {} | {event_bytes} | {:.0} | {:.2} s | {:.2} | {:.2} | {:.2} | {:.0} MiB | {:.0} MiB | {} | {} | {} | {} |",
+            of[0].events,
             median(Row::accepted_per_second),
             median(|row| row.stored.as_secs_f64()),
+            median(Row::cpu_seconds_per_million),
+            middle(multiples(rows, case, event_bytes)),
+            median(|row| row.machine_cpu.as_secs_f64() * 1e6 / f64::from(row.events)),
+            median(|row| (row.anonymous_bytes >> 20) as f64),
             median(|row| (row.peak_bytes >> 20) as f64),
             median(|row| row.objects as f64),
+            median(|row| row.puts as f64),
             median(|row| row.missing as f64),
             median(|row| row.doubled as f64),
         );
     }
     out
+}
+
+/// Each round's CPU time over that of the same round's floor.
+fn multiples(rows: &[Row], case: &str, event_bytes: usize) -> Vec<f64> {
+    let cpu = |name: &str| -> Vec<f64> {
+        let of = rows.iter().filter(|row| row.case == name && row.event_bytes == event_bytes);
+        of.map(Row::cpu_seconds_per_million).collect()
+    };
+    cpu(case).iter().zip(cpu("floor")).map(|(cpu, floor)| cpu / floor).collect()
+}
+
+fn cases(rows: &[Row]) -> Vec<(&'static str, usize)> {
+    let mut cases = Vec::new();
+    for row in rows {
+        if !cases.contains(&(row.case, row.event_bytes)) {
+            cases.push((row.case, row.event_bytes));
+        }
+    }
+    cases
+}
+
+/// What acknowledgements took at an offered rate.
+pub(crate) fn latencies(measured: &[(&str, f64, Latency)]) -> String {
+    let mut out = "| open loop | offered a second | accepted a second | refused | p50 | p99 | p99.9 |\n\
+                   |---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for (case, rate, latency) in measured {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let _ = writeln!(
+            out,
+            "| {case} | {rate:.0} | {:.0} | {} | {:.1} ms | {:.1} ms | {:.1} ms |",
+            latency.accepted_per_second,
+            latency.refused,
+            millis(latency.p50),
+            millis(latency.p99),
+            millis(latency.p999),
+        );
+    }
+    out
+}
+
+/// The multiples of the floor as bars.
+pub(crate) fn svg(rows: &[Row]) -> String {
+    // Pixels: where bars begin, a row, and one floor.
+    const LABEL: u32 = 230;
+    const BAR: u32 = 24;
+    const UNIT: f64 = 90.0;
+    let cases = cases(rows);
+    let height = BAR * (cases.len() as u32 + 1);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 {height}\" font-family=\"sans-serif\" \
+         font-size=\"13\"><rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\
+         <text x=\"8\" y=\"16\" font-weight=\"bold\">CPU time over the floor of the same bytes and round</text>\n"
+    );
+    for (index, (case, event_bytes)) in cases.into_iter().enumerate() {
+        let y = BAR * (index as u32 + 1);
+        let multiple = middle(multiples(rows, case, event_bytes));
+        let fill = if case == "floor" { "#999" } else { "#2b6cb0" };
+        let _ = writeln!(
+            out,
+            "<text x=\"8\" y=\"{}\">{case}, {event_bytes} B</text><rect x=\"{LABEL}\" y=\"{}\" width=\"{:.0}\" \
+             height=\"16\" fill=\"{fill}\"/><text x=\"{:.0}\" y=\"{}\">{multiple:.2}</text>",
+            y + 16,
+            y + 3,
+            multiple * UNIT,
+            f64::from(LABEL) + multiple * UNIT + 6.0,
+            y + 16,
+        );
+    }
+    out + "</svg>\n"
 }

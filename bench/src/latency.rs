@@ -1,0 +1,162 @@
+//! Load in an open loop: events are sent at a fixed rate whatever the answers do, and an answer's time counts from the
+//! moment at which its event was due. A sender that waits for a slow answer thus counts what others would have waited.
+
+use std::io::{BufReader, ErrorKind, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::load::{self, Answers, Load, Requests, Shape};
+
+/// How long acknowledgements took, of a whole run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latency {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    pub(crate) p999: Duration,
+    /// Requests that were refused with 503, and events in them.
+    pub(crate) refused: usize,
+    /// Events accepted a second, of those offered.
+    pub(crate) accepted_per_second: f64,
+}
+
+/// The schedule of one connection: event number `n` is due at `start + n * step`.
+#[derive(Clone, Copy)]
+struct Pace {
+    start: Instant,
+    /// Events a second.
+    rate: f64,
+}
+
+/// What one connection saw.
+#[derive(Default)]
+struct Measured {
+    /// One figure for each request, or each read of answers.
+    micros: Vec<u32>,
+    accepted: usize,
+    refused: usize,
+}
+
+/// Lines are sent in bursts of this many, as a socket's buffer would gather them.
+const BURST: u32 = 20;
+
+/// Offers the load at `rate` events a second in all.
+pub(crate) fn measure(load: Load, addr: SocketAddr, rate: f64) -> anyhow::Result<Latency> {
+    let Load { shape, events, event_bytes, connections } = load;
+    let pace =
+        Pace { start: Instant::now() + Duration::from_millis(50), rate: rate / f64::from(connections) };
+    let share = events.div_ceil(connections);
+    let measured = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections)
+            .map(|n| (n * share).min(events)..((n + 1) * share).min(events))
+            .map(|ids| {
+                scope.spawn(move || -> anyhow::Result<Measured> {
+                    let stream = load::connect(addr)?;
+                    let requests = Requests::new(shape, event_bytes);
+                    match shape {
+                        Shape::Http(each) | Shape::Flume(each) => http(&stream, ids, each, requests, pace),
+                        Shape::Netcat | Shape::Lines => netcat(&stream, ids, requests, pace),
+                    }
+                })
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join().expect("a load thread does not panic"));
+        joined.collect::<anyhow::Result<Vec<Measured>>>()
+    })?;
+    let elapsed = pace.start.elapsed().as_secs_f64();
+    let mut micros: Vec<u32> = measured.iter().flat_map(|one| &one.micros).copied().collect();
+    micros.sort_unstable();
+    let at = |share: f64| {
+        let index = ((micros.len() as f64 * share) as usize).min(micros.len().saturating_sub(1));
+        Duration::from_micros(micros.get(index).copied().unwrap_or_default().into())
+    };
+    let accepted: usize = measured.iter().map(|one| one.accepted).sum();
+    Ok(Latency {
+        p50: at(0.5),
+        p99: at(0.99),
+        p999: at(0.999),
+        refused: measured.iter().map(|one| one.refused).sum(),
+        accepted_per_second: accepted as f64 / elapsed,
+    })
+}
+
+fn http(
+    mut stream: &TcpStream,
+    ids: Range<u32>,
+    per_request: u32,
+    mut requests: Requests,
+    pace: Pace,
+) -> anyhow::Result<Measured> {
+    let mut reader = BufReader::new(stream);
+    let mut measured = Measured::default();
+    let mut first = ids.start;
+    while first < ids.end {
+        let end = (first + per_request).min(ids.end);
+        let request = requests.make(first..end);
+        let due = pace.wait((first - ids.start) as usize);
+        stream.write_all(request)?;
+        let (status, body) = load::answer(&mut reader)?;
+        match status {
+            200 => {
+                measured.micros.push(due.elapsed().as_micros() as u32);
+                measured.accepted += (end - first) as usize;
+            }
+            503 => measured.refused += (end - first) as usize,
+            other => anyhow::bail!("the answer is {other}: {body}"),
+        }
+        first = end;
+    }
+    Ok(measured)
+}
+
+fn netcat(
+    stream: &TcpStream,
+    ids: Range<u32>,
+    mut requests: Requests,
+    pace: Pace,
+) -> anyhow::Result<Measured> {
+    std::thread::scope(|scope| {
+        let wanted = ids.len();
+        let sender = scope.spawn(move || -> std::io::Result<()> {
+            let mut first = ids.start;
+            while first < ids.end {
+                let end = (first + BURST).min(ids.end);
+                let lines = requests.make(first..end);
+                pace.wait((first - ids.start) as usize);
+                (&mut &*stream).write_all(lines)?;
+                first = end;
+            }
+            Ok(())
+        });
+        let (mut answers, mut measured) = (Answers::default(), Measured::default());
+        while answers.count < wanted {
+            let before = answers.count;
+            answers.read(stream)?;
+            // The oldest line of this read waited longest; each burst is one figure.
+            for line in (before..answers.count).step_by(BURST as usize) {
+                let due = pace.due(line / BURST as usize * BURST as usize);
+                measured.micros.push(due.elapsed().as_micros() as u32);
+            }
+        }
+        measured.accepted = answers.count;
+        match sender.join().expect("the sending thread does not panic") {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(measured),
+        }
+    })
+}
+
+impl Pace {
+    fn due(&self, event: usize) -> Instant {
+        self.start + Duration::from_secs_f64(event as f64 / self.rate)
+    }
+
+    /// Waits until the event is due; the moment at which it was.
+    fn wait(&self, event: usize) -> Instant {
+        let due = self.due(event);
+        if let Some(left) = due.checked_duration_since(Instant::now()) {
+            std::thread::sleep(left);
+        }
+        due
+    }
+}
