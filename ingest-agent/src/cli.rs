@@ -141,9 +141,10 @@ fn load(cli: &Cli) -> Result<Config, Failure> {
 fn version() -> String {
     let commit = option_env!("SLUICEGATE_COMMIT").map(|commit| format!(" ({commit})")).unwrap_or_default();
     format!(
-        "{}{commit}\nconfiguration {}, object metadata {}",
+        "{}{commit}\nconfiguration {}, channel format {}, object metadata {}",
         env!("CARGO_PKG_VERSION"),
         crate::config::CONFIG_VERSION,
+        durable_channel::FORMAT_VERSION,
         contract::ObjectMetadata::VERSION,
     )
 }

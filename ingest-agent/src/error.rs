@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use contract::exit;
-use durable_channel::{ChannelFailure, CloseError, OpenError};
+use durable_channel::{ChannelFailure, CloseError, JournalError, OpenError};
 
 use crate::sink::SinkError;
 use crate::sink::s3::S3SinkError;
@@ -45,7 +45,7 @@ pub enum StartError {
     /// The channel holds events for a reader that no sink is any more: they would be kept for ever, or lost.
     #[error(
         "the channel {channel} keeps events for the reader {reader}, but no sink is called so any more; \
-         name it again, or give its events up with: ingest-agent channel retire {reader} --dir {dir}"
+         name it again, or give its events up with: ingest-agent channel retire {dir} {reader}"
     )]
     Unclaimed {
         /// The channel.
@@ -145,13 +145,14 @@ pub(crate) fn s3_code(error: &S3SinkError) -> u8 {
     match error {
         S3SinkError::Fork { .. } | S3SinkError::Cloned { .. } => exit::FORK,
         S3SinkError::Connect(_) => exit::CONFIG,
-        S3SinkError::Read(_) | S3SinkError::Journal(_) | S3SinkError::Io { .. } => exit::IO,
-        S3SinkError::Decode(_)
+        S3SinkError::Journal(JournalError::Damaged { .. } | JournalError::Version { .. })
+        | S3SinkError::Decode(_)
         | S3SinkError::Record(_)
         | S3SinkError::Ahead { .. }
         | S3SinkError::Unknown { .. }
         | S3SinkError::Damaged { .. }
         | S3SinkError::Gone { .. } => exit::DATA,
+        S3SinkError::Read(_) | S3SinkError::Journal(_) | S3SinkError::Io { .. } => exit::IO,
         S3SinkError::FailPoint(_) => exit::SOFTWARE,
     }
 }

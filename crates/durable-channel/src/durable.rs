@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::aside::Aside;
 use crate::batch::{Batch, Pool};
 use crate::channel::{Appended, Channel, ReaderStatus, Start, Stats};
 use crate::disk::{Disk, Lock, OsDisk};
-use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, RetireError};
+use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, ReadError, RetireError};
 use crate::identity::{self, Identity};
 use crate::options::Options;
 use crate::queue::Queue;
-use crate::reader::Reader;
+use crate::reader::{LogCursor, Reader};
 use crate::recovery::{self, Question};
 use crate::registry::{self, Registry};
 use crate::reservation::Reservation;
@@ -45,6 +46,8 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Positions lost to damage that were found while opening: first and count.
     pub damaged: Vec<(u64, u64)>,
+    /// Damaged bytes that were set aside while opening, in `damaged/`.
+    pub set_aside_bytes: u64,
 }
 
 /// What an open channel keeps until it is closed.
@@ -63,7 +66,7 @@ enum Driver {
     Nobody,
 }
 
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// Buffers of this many bytes wait for the next batches.
 const POOL_BYTES: usize = 8 << 20;
@@ -121,14 +124,17 @@ impl DurableChannel {
 
     /// Gives a channel that nobody has open a new id: for a clone, which must not write under the original's.
     /// The names of retired readers can be used again under it.
-    pub fn adopt(dir: &Path) -> Result<[u8; 16], OpenError> {
-        Self::adopt_on(&OsDisk, dir)
+    ///
+    /// The owners of readers may know of positions that damage has left no trace of: none below `used_below` is
+    /// given again.
+    pub fn adopt(dir: &Path, used_below: u64) -> Result<[u8; 16], OpenError> {
+        Self::adopt_on(&OsDisk, dir, used_below)
     }
 
     /// As [`adopt`](Self::adopt), on another file system.
-    pub fn adopt_on(disk: &dyn Disk, dir: &Path) -> Result<[u8; 16], OpenError> {
+    pub fn adopt_on(disk: &dyn Disk, dir: &Path, used_below: u64) -> Result<[u8; 16], OpenError> {
         let _lock = lock(disk, dir)?;
-        let id = Identity::create(disk, dir)?.record.id;
+        let id = Identity::create(disk, dir, used_below)?.record.id;
         registry::forget_retired(disk, &dir.join(registry::DIR))?;
         Ok(id)
     }
@@ -137,6 +143,17 @@ impl DurableChannel {
     /// same id and incarnation.
     pub fn claim_nonce(&self) -> [u8; 16] {
         self.identity.nonce
+    }
+
+    /// Reads everything that is held: how many positions are lost, and how many bytes of them were set aside.
+    pub(crate) fn read_all(&self) -> Result<(u64, u64), ReadError> {
+        let log = &self.shared.log;
+        let mut cursor = LogCursor::default();
+        let mut position = log.oldest();
+        while let Some(item) = cursor.read(log, position, || 0)? {
+            position = item.end();
+        }
+        Ok((log.damaged(), log.aside.added_bytes()))
     }
 
     fn prepare(
@@ -153,18 +170,21 @@ impl DurableChannel {
         let lock = lock(&*disk, dir)?;
         let (mut identity, created) = load_or_create(&*disk, dir, &segments)?;
         let registry = Registry::load(Arc::clone(&disk), readers)?;
+        let aside = Aside::open(Arc::clone(&disk), dir, options.keep_damaged_bytes)
+            .map_err(OpenError::io(format!("looking at what was set aside in {}", dir.display())))?;
         let recovered = recovery::recover(&Question {
             disk: &disk,
             dir: &segments,
             attested: identity.record.synced_end.max(registry.highest_released()),
             fresh_id: identity.record.incarnation == 0,
             segment_bytes: options.segment_bytes,
+            aside: &aside,
         })?;
-        let recovery = Recovery { created, ..recovered.report };
+        let recovery = Recovery { created, set_aside_bytes: aside.added_bytes(), ..recovered.report };
         identity.start(recovery.next)?;
 
         let queue = Queue::new(options, recovery.next, recovered.table.used_bytes());
-        let log = Log::new(disk, segments, recovered.table);
+        let log = Log::new(disk, segments, aside, recovered.table);
         for &(first, count) in &recovery.damaged {
             log.note_damage(first, first + count);
         }
@@ -196,7 +216,7 @@ pub(crate) fn give_back(shared: &Shared, bytes: u64) {
     }
 }
 
-fn lock(disk: &dyn Disk, dir: &Path) -> Result<Lock, OpenError> {
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Lock, OpenError> {
     disk.lock(&dir.join(LOCK))
         .map_err(OpenError::io(format!("locking {}", dir.display())))?
         .ok_or_else(|| OpenError::Locked { dir: dir.to_owned() })
@@ -217,7 +237,7 @@ fn load_or_create(disk: &dyn Disk, dir: &Path, segments: &Path) -> Result<(Ident
     for dir in dir.parent().into_iter().chain([dir]) {
         disk.sync_dir(dir).map_err(OpenError::io(format!("syncing {}", dir.display())))?;
     }
-    Ok((Identity::create(disk, dir)?, true))
+    Ok((Identity::create(disk, dir, 0)?, true))
 }
 
 impl Channel for DurableChannel {

@@ -260,6 +260,14 @@ impl std::fmt::Display for Unit {
 // === impl OpenError ===
 
 impl OpenError {
+    /// Damage says what can be done about it.
+    pub(crate) fn with_advice(self, advice: &str) -> Self {
+        match self {
+            Self::Damaged { path, what } => Self::Damaged { path, what: format!("{what}; {advice}") },
+            other => other,
+        }
+    }
+
     pub(crate) fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let operation = operation.into();
         move |source| Self::Io { operation, source }

@@ -3,12 +3,12 @@
 //! The nonce is what tells a clone: two copies of a directory raise the incarnation to the same number,
 //! each with a nonce of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::{random_bytes, u64_at};
-use crate::slots::Slots;
+use crate::slots::{Found, Slots};
 
 pub(crate) const FILE: &str = "identity";
 const NEW: &str = "identity.new";
@@ -34,10 +34,15 @@ pub(crate) struct Record {
 // === impl Identity ===
 
 impl Identity {
-    /// Mints a new id in `dir`, replacing whatever identity there was. Positions go on where they are.
-    pub(crate) fn create(disk: &dyn Disk, dir: &Path) -> Result<Self, OpenError> {
-        // What the old record attests is lost with it if it cannot be read: that is why someone adopts.
-        let synced_end = Self::load(disk, dir).map_or(0, |old| old.record.synced_end);
+    /// Mints a new id in `dir`, replacing whatever identity there was. Positions go on where they are, and not below
+    /// `used_below`.
+    pub(crate) fn create(disk: &dyn Disk, dir: &Path, used_below: u64) -> Result<Self, OpenError> {
+        let synced_end = match Self::look(disk, dir) {
+            Ok(old) => old.synced_end.max(used_below),
+            // What the old record attests is lost with it: that is why someone adopts.
+            Err(OpenError::Damaged { .. }) => used_below,
+            Err(error) => return Err(error),
+        };
         let io_error = || OpenError::io(format!("creating the identity in {}", dir.display()));
         let record =
             Record { id: random_bytes().map_err(io_error())?, incarnation: 0, nonce: [0; 16], synced_end };
@@ -49,19 +54,14 @@ impl Identity {
 
     pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
-        let (slots, found) = Slots::open(disk, &path).map_err(|error| match error {
-            OpenError::Damaged { path, what } => OpenError::Damaged {
-                path,
-                what: format!("{what}; give the channel a new id with `channel adopt`, or restore the file"),
-            },
-            other => other,
-        })?;
-        let Some(mut record) = Record::decode(&found.record) else {
-            return Err(OpenError::Damaged { path, what: "its record has another layout".to_owned() });
-        };
-        // A start that was recorded in the lost slot may have claimed its number.
-        record.incarnation += u64::from(found.newer_lost);
-        Ok(Self { slots, record })
+        let (slots, found) = Slots::open(disk, &path).map_err(with_advice)?;
+        Ok(Self { slots, record: Record::of(&found, path)? })
+    }
+
+    /// What the file says, without changing anything.
+    pub(crate) fn look(disk: &dyn Disk, dir: &Path) -> Result<Record, OpenError> {
+        let path = dir.join(FILE);
+        Record::of(&Slots::look(disk, &path).map_err(with_advice)?, path)
     }
 
     /// Records a start, synced: a higher incarnation with a nonce of its own.
@@ -81,9 +81,29 @@ impl Identity {
     }
 }
 
+fn with_advice(error: OpenError) -> OpenError {
+    error.with_advice("restore it, or give the channel a new id with `channel adopt`")
+}
+
 // === impl Record ===
 
 impl Record {
+    fn of(found: &Found, path: PathBuf) -> Result<Self, OpenError> {
+        let Some(mut record) = Self::decode(&found.record) else {
+            return Err(with_advice(OpenError::Damaged {
+                path,
+                what: "its record has another layout".to_owned(),
+            }));
+        };
+        if found.older.as_deref().and_then(Self::decode).is_some_and(|older| older.id != record.id) {
+            let what = "its two records are of different channels".to_owned();
+            return Err(with_advice(OpenError::Damaged { path, what }));
+        }
+        // A start that was recorded in the lost slot may have claimed its number.
+        record.incarnation += u64::from(found.newer_lost);
+        Ok(record)
+    }
+
     fn encode(&self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
         bytes[..16].copy_from_slice(&self.id);

@@ -14,7 +14,7 @@ use crate::format::{Block, FileHeader, HEADER_BLOCK_BYTES, JOURNAL_MAGIC, VERSIO
 
 mod entry;
 
-use entry::{Contents, Kind};
+use entry::{Entries, Kind};
 
 /// A journal of records since the last snapshot, in two preallocated files that alternate.
 pub struct Journal {
@@ -27,6 +27,21 @@ pub struct Journal {
     snapshot_end: u64,
     poisoned: bool,
     buffer: Vec<u8>,
+}
+
+/// What a journal held when it was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalContents {
+    /// How many snapshots there were, and one; 0 if there is no journal.
+    pub generation: u64,
+    /// Bytes of the file in use, its header among them.
+    pub used_bytes: u64,
+    /// The size of that file.
+    pub file_bytes: u64,
+    /// Bytes of a torn tail. Nothing that was answered for is in them.
+    pub torn_bytes: u64,
+    /// The records since the last snapshot, that first.
+    pub records: Vec<Vec<u8>>,
 }
 
 /// One of the two files.
@@ -64,18 +79,14 @@ impl Journal {
         name: &str,
         bytes: u64,
     ) -> Result<(Self, Vec<Vec<u8>>), JournalError> {
-        let paths = ["a", "b"].map(|half| dir.join(format!("{name}.{half}")));
         let bytes = bytes.max(MIN_BYTES);
+        let paths = paths(dir, name);
         if !exists(disk, dir, &paths[0])? {
             // The first file is named last: with it the journal is complete.
             create(disk, dir, &paths[1], bytes, None)?;
             create(disk, dir, &paths[0], bytes, Some(1))?;
         }
-        let [a, b] = paths.map(|path| Half::open(disk, path));
-        let (a, b) = (a?.with_header()?, b?.with_header()?);
-        let generation = |half: &WithHeader| half.1.map_or(0, |header| header.number);
-        let (newer, older) = if generation(&b) > generation(&a) { (b, a) } else { (a, b) };
-        let (current, other, header, contents) = choose(newer, older)?;
+        let (current, other, header, contents) = read(disk, paths, Mode::Write)?;
         let mut journal = Self {
             current,
             other,
@@ -87,6 +98,28 @@ impl Journal {
         };
         journal.make_durable(&contents)?;
         Ok((journal, contents.records))
+    }
+
+    /// As [`open`](Self::open), without changing anything: what the journal holds now. A journal that was never made,
+    /// or not completely, holds nothing.
+    pub fn look(dir: &Path, name: &str) -> Result<JournalContents, JournalError> {
+        Self::look_on(&OsDisk, dir, name)
+    }
+
+    /// As [`look`](Self::look), on another file system.
+    pub fn look_on(disk: &dyn Disk, dir: &Path, name: &str) -> Result<JournalContents, JournalError> {
+        let paths = paths(dir, name);
+        if !exists(disk, dir, &paths[0])? {
+            return Ok(JournalContents::default());
+        }
+        let (current, _, header, entries) = read(disk, paths, Mode::Read)?;
+        Ok(JournalContents {
+            generation: header.number,
+            used_bytes: entries.end,
+            file_bytes: current.bytes,
+            torn_bytes: entries.torn_bytes,
+            records: entries.records,
+        })
     }
 
     /// Appends one record. It is synced when this returns.
@@ -158,7 +191,7 @@ impl Journal {
 
     /// Writes the header and the last entry again and syncs: after a failed sync of an earlier process they may be
     /// in memory only, and look clean there. Everything before the last entry was synced before that was written.
-    fn make_durable(&mut self, contents: &Contents) -> Result<(), JournalError> {
+    fn make_durable(&mut self, contents: &Entries) -> Result<(), JournalError> {
         let Half { path, file, .. } = &self.current;
         self.header
             .write(&**file, JOURNAL_MAGIC)
@@ -171,11 +204,15 @@ impl Journal {
 // === impl Half ===
 
 impl Half {
-    fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self, JournalError> {
-        let opened = disk.open(&path, Mode::Write).and_then(|file| Ok((file.size()?, file)));
-        let (bytes, file) =
-            opened.map_err(JournalError::io(format!("opening journal {}", path.display())))?;
-        Ok(Self { path, file, bytes })
+    fn open(disk: &dyn Disk, path: PathBuf, mode: Mode) -> Result<Self, JournalError> {
+        let opened = disk.open(&path, mode).and_then(|file| Ok((file.size()?, file)));
+        match opened {
+            // Allocated with its first byte: what is shorter was cut.
+            Ok((bytes, _)) if bytes < MIN_BYTES => Err(damaged(&path, "it was cut")),
+            Ok((bytes, file)) => Ok(Self { path, file, bytes }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(damaged(&path, "it is missing")),
+            Err(error) => Err(JournalError::io(format!("opening journal {}", path.display()))(error)),
+        }
     }
 
     fn with_header(self) -> Result<WithHeader, JournalError> {
@@ -201,14 +238,36 @@ impl Half {
     }
 
     fn damaged(&self, what: &str) -> JournalError {
-        JournalError::Damaged { path: self.path.clone(), what: what.to_owned() }
+        damaged(&self.path, what)
     }
 }
 
 type WithHeader = (Half, Option<FileHeader>);
+/// The file that counts, the other one, and what the first says.
+type Read = (Half, Half, FileHeader, Entries);
+
+fn paths(dir: &Path, name: &str) -> [PathBuf; 2] {
+    ["a", "b"].map(|half| dir.join(format!("{name}.{half}")))
+}
+
+fn read(disk: &dyn Disk, paths: [PathBuf; 2], mode: Mode) -> Result<Read, JournalError> {
+    let [a, b] = paths.map(|path| Half::open(disk, path, mode));
+    let (a, b) = (a?.with_header()?, b?.with_header()?);
+    let generation = |half: &WithHeader| half.1.map_or(0, |header| header.number);
+    let (newer, older) = if generation(&b) > generation(&a) { (b, a) } else { (a, b) };
+    choose(newer, older)
+}
+
+/// What a journal says is never guessed, so its owner starts anew.
+fn damaged(path: &Path, what: &str) -> JournalError {
+    let what = format!(
+        "{what}; restore it, or give its reader up with `channel retire` and start one of another name"
+    );
+    JournalError::Damaged { path: path.to_owned(), what }
+}
 
 /// The file whose snapshot is complete: the newer one, or the older one if the newer one's never was.
-fn choose(newer: WithHeader, older: WithHeader) -> Result<(Half, Half, FileHeader, Contents), JournalError> {
+fn choose(newer: WithHeader, older: WithHeader) -> Result<Read, JournalError> {
     let read = |half: &Half, header: FileHeader| {
         entry::read(&*half.file, half.bytes, header.seed())
             .map_err(JournalError::io(format!("reading journal {}", half.path.display())))

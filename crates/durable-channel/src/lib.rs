@@ -22,6 +22,8 @@
 //! readers/NAME/progress               slots: where the reader NAME is
 //! readers/NAME/*                      journals and other files of the reader's owner
 //! readers/NAME.retired/               the reader NAME was retired: the name is used up under this channel id
+//! damaged/SEGMENT-OFFSET.bin          damaged bytes, copied before they were forgotten; nobody reads them
+//! damaged/NAME-progress.bin           the same of a reader's progress
 //! ```
 //!
 //! `identity.new` and `readers/NAME.new` are halfway made, and removed. That `readers/NAME.retired` exists is what
@@ -30,7 +32,8 @@
 //! ## Slots: `identity`, `progress`
 //!
 //! Two slots of 4096 bytes take turns, so that overwriting one never endangers the other. The good one with the higher
-//! sequence counts. A slot that was not synced yet is overwritten in place; the synced one waits.
+//! sequence counts. The first record goes to the first slot, so neighbouring sequences take turns; two good slots of
+//! different channels or readers are refused. A slot that was not synced yet is overwritten in place; the synced one waits.
 //!
 //! ```text
 //!  0   8  "SLGSLOTS"
@@ -147,8 +150,14 @@ mod recovery;
 mod reader;
 mod registry;
 mod scan;
+mod walk;
+
+mod aside;
 
 mod journal;
+
+mod inspect;
+mod repair;
 
 mod memory;
 
@@ -169,8 +178,13 @@ pub use durable::{DurableChannel, Recovery};
 pub use error::{
     AppendError, ChannelFailure, CloseError, JournalError, OpenError, ReadError, RetireError, Unit,
 };
-pub use journal::Journal;
+pub use inspect::{Inspection, JournalStatus, Problem, ReaderFiles, SegmentStatus, Severity};
+pub use journal::{Journal, JournalContents};
 pub use memory::MemoryChannel;
 pub use options::Options;
 pub use reader::{Cursor, Item, Reader};
+pub use repair::Repair;
 pub use reservation::Reservation;
+
+/// The newest format version of the files of a channel; every older one is read, a newer one refused.
+pub const FORMAT_VERSION: u32 = format::VERSION;

@@ -21,6 +21,8 @@ pub struct Options {
     pub max_group_bytes: u64,
     /// How long a group waits for more to join it. The running sync is batching enough: 0.
     pub group_delay: Duration,
+    /// Damaged bytes are set aside for people up to this many; beyond it they are counted only.
+    pub keep_damaged_bytes: u64,
 }
 
 // === impl Options ===
@@ -34,6 +36,7 @@ impl Default for Options {
             max_frame_bytes: 16 << 20,
             max_group_bytes: 8 << 20,
             group_delay: Duration::ZERO,
+            keep_damaged_bytes: 128 << 20,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 
 mod cursor;
 
-use cursor::LogCursor;
+pub(crate) use cursor::LogCursor;
 
 /// One registered reader: its place in the channel, and the files of its owner.
 pub struct Reader {

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::aside::Aside;
 use crate::disk::{self, Disk, DiskFile, Mode};
 use crate::durable::Recovery;
 use crate::error::OpenError;
@@ -27,6 +29,8 @@ pub(crate) struct Question<'a> {
     pub(crate) fresh_id: bool,
     /// The size of a new segment.
     pub(crate) segment_bytes: u64,
+    /// Takes what is damaged before it is cut.
+    pub(crate) aside: &'a Aside,
 }
 
 /// A channel's files as they may be used.
@@ -50,52 +54,67 @@ pub(crate) struct Live {
 
 /// What of a last segment counts.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Verdict {
+pub(crate) struct Verdict {
     /// The end of the channel.
-    end: u64,
+    pub(crate) end: u64,
     /// Where the frames below the highest attested position end in the file.
-    attested_bytes: u64,
+    pub(crate) attested_bytes: u64,
     /// The good frames after those.
-    tail: Option<Tail>,
-    torn_bytes: u64,
-    damaged: Vec<(u64, u64)>,
+    pub(crate) tail: Option<Tail>,
+    pub(crate) torn_bytes: u64,
+    pub(crate) damaged: Vec<(u64, u64)>,
+    /// Where in the file that damage is.
+    pub(crate) damaged_bytes: Vec<Range<u64>>,
 }
 
 /// Good frames that nothing attests, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tail {
+pub(crate) struct Tail {
     first: u64,
-    frames: u64,
+    pub(crate) frames: u64,
     /// Where they are in the file.
     at: u64,
-    end: u64,
+    pub(crate) end: u64,
 }
 
-/// Looks at the channel in `question` and leaves it with everything that counts synced.
-pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
-    let Question { disk, dir, .. } = *question;
-    let segments = segment::list(&**disk, dir)
-        .map_err(OpenError::io(format!("listing segments in {}", dir.display())))?;
+/// The last segment of a channel, and what of it counts.
+pub(crate) struct Last {
+    pub(crate) first: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// The file's size.
+    pub(crate) bytes: u64,
+    /// None if it is bad, under an id that was never used.
+    header: Option<FileHeader>,
+    pub(crate) verdict: Verdict,
+}
+
+/// Looks at the last of `segments` in `dir`, changing nothing. Every position below `attested` was synced; with a
+/// `fresh_id` nothing was ever written under this channel id, so no position of it can be given twice.
+pub(crate) fn look(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &BTreeMap<u64, u64>,
+    attested: u64,
+    fresh_id: bool,
+    mode: Mode,
+) -> Result<Option<Last>, OpenError> {
     let Some((&first, &bytes)) = segments.last_key_value() else {
-        if question.attested > 0 && !question.fresh_id {
+        if attested > 0 && !fresh_id {
             let what = format!(
-                "it holds no segment, though positions below {} were used; restore it, or give the channel a new id \
-                 with `channel adopt`",
-                question.attested
+                "it holds no segment, though positions below {attested} were used; restore it, or give the channel \
+                 a new id with `channel adopt`"
             );
             return Err(OpenError::Damaged { path: dir.to_owned(), what });
         }
-        let table = Table { segments, synced_end: question.attested };
-        let report = Recovery { first: question.attested, next: question.attested, ..Recovery::default() };
-        return Ok(Recovered { table, live: None, report });
+        return Ok(None);
     };
     let path = dir.join(segment::name(first));
     let io_error = || OpenError::io(format!("recovering {}", path.display()));
-    let file = disk.open(&path, Mode::Write).map_err(io_error())?;
+    let file = disk.open(&path, mode).map_err(io_error())?;
     let header = match FileHeader::read(&*file, SEGMENT_MAGIC).map_err(io_error())? {
         Block::Valid(header) if header.number == first => Some(header),
         Block::Newer(found) => return Err(OpenError::Version { path, found, known: VERSION }),
-        _ if question.fresh_id => None,
+        _ if fresh_id => None,
         _ => {
             let what = "the header of the last segment is bad, so the next position is not known; \
                         restore it, or give the channel a new id with `channel adopt`";
@@ -104,12 +123,34 @@ pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
     };
     let verdict = if let Some(header) = header {
         let mut scan = Scan::new(Arc::clone(&file), header.seed(), bytes);
-        judge(&mut scan, first, question.attested.max(first)).map_err(io_error())?
+        judge(&mut scan, first, attested.max(first)).map_err(io_error())?
     } else {
-        let end = question.attested.max(first);
-        Verdict { end, attested_bytes: HEADER_BLOCK_BYTES, damaged: gap(first, end), ..Verdict::default() }
+        let mut verdict = Verdict { end: first, attested_bytes: HEADER_BLOCK_BYTES, ..Verdict::default() };
+        verdict.lose(first, attested, 0..bytes);
+        verdict.end = attested.max(first);
+        verdict
     };
-    let mut segments = segments;
+    Ok(Some(Last { first, file, bytes, header, verdict }))
+}
+
+/// Looks at the channel in `question` and leaves it with everything that counts synced.
+pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
+    let Question { disk, dir, attested, fresh_id, .. } = *question;
+    let mut segments = segment::list(&**disk, dir)
+        .map_err(OpenError::io(format!("listing segments in {}", dir.display())))?;
+    let Some(last) = look(&**disk, dir, &segments, attested, fresh_id, Mode::Write)? else {
+        let table = Table { segments, synced_end: attested };
+        let report = Recovery { first: attested, next: attested, ..Recovery::default() };
+        return Ok(Recovered { table, live: None, report });
+    };
+    let Last { first, file, bytes, header, verdict } = last;
+    let path = dir.join(segment::name(first));
+    for range in &verdict.damaged_bytes {
+        question
+            .aside
+            .keep(first, &*file, range.clone())
+            .map_err(OpenError::io(format!("setting aside damaged bytes of {}", path.display())))?;
+    }
     let live = copy_tail(question, &verdict, header, &file)
         .map_err(OpenError::io(format!("copying the last frames of {}", path.display())))?;
     let replaced = live.as_ref().is_some_and(|live| live.name == segment::name(first));
@@ -118,7 +159,8 @@ pub(crate) fn recover(question: &Question<'_>) -> Result<Recovered, OpenError> {
         if bytes > verdict.attested_bytes {
             // The room that was allocated ahead, and whatever is torn. Coming back after a crash it is judged
             // the same again.
-            file.set_len(verdict.attested_bytes).map_err(io_error())?;
+            file.set_len(verdict.attested_bytes)
+                .map_err(OpenError::io(format!("recovering {}", path.display())))?;
         }
     }
     if let (Some(live), Some(tail)) = (&live, &verdict.tail) {
@@ -136,6 +178,7 @@ fn finish(verdict: Verdict, segments: BTreeMap<u64, u64>, live: Option<Live>) ->
         copied_frames: verdict.tail.map_or(0, |tail| tail.frames),
         torn_bytes: verdict.torn_bytes,
         damaged: verdict.damaged,
+        set_aside_bytes: 0,
     };
     Recovered { table, live, report }
 }
@@ -158,31 +201,43 @@ fn judge(scan: &mut Scan, first: u64, attested: u64) -> io::Result<Verdict> {
         if header.first > attested && header.first > verdict.end {
             break;
         }
-        verdict.damaged.extend(gap(verdict.end, header.first));
+        verdict.lose(verdict.end, header.first, good_bytes..found_at);
         verdict.end = header.first;
-        let good = scan.check_payload(found_at, &header)?;
         if header.first >= attested {
-            if !good {
+            if !scan.check_payload(found_at, &header)? {
                 break;
             }
             let tail = Tail { first: header.first, frames: 0, at: found_at, end: at };
             let tail = verdict.tail.get_or_insert(tail);
             (tail.frames, tail.end) = (tail.frames + 1, at);
         } else {
-            if !good {
-                verdict.damaged.extend(gap(header.first, header.end()));
+            match scan.good_frame(found_at, &header)? {
+                Some(good_at) => at = scan::after(good_at, &header),
+                None => verdict.lose(header.first, header.end(), found_at..at),
             }
             verdict.attested_bytes = at;
         }
         verdict.end = header.end();
         good_bytes = at;
     }
+    let end_of_bytes = scan.end_of_bytes(good_bytes)?;
     if verdict.end < attested {
-        verdict.damaged.extend(gap(verdict.end, attested));
+        // Which of the bytes behind the last good frame were attested cannot be told: all of them are kept.
+        verdict.lose(verdict.end, attested, good_bytes..end_of_bytes);
         verdict.end = attested;
+    } else {
+        verdict.torn_bytes = end_of_bytes - good_bytes;
     }
-    verdict.torn_bytes = scan.end_of_bytes(good_bytes)? - good_bytes;
     Ok(verdict)
+}
+
+impl Verdict {
+    fn lose(&mut self, first: u64, end: u64, bytes: Range<u64>) {
+        if first < end {
+            self.damaged.push((first, end - first));
+            self.damaged_bytes.push(bytes);
+        }
+    }
 }
 
 /// A good header is a witness even if its payload is not.
@@ -193,10 +248,6 @@ fn highest_attested(scan: &mut Scan, mut attested: u64) -> io::Result<u64> {
         at = scan::after(found_at, &header);
     }
     Ok(attested)
-}
-
-fn gap(first: u64, end: u64) -> Vec<(u64, u64)> {
-    if first < end { vec![(first, end - first)] } else { Vec::new() }
 }
 
 /// Copies the frames that no synced end attests into a new segment and makes it durable, then and only then

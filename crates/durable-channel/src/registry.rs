@@ -14,13 +14,13 @@ use crate::disk::Disk;
 use crate::error::{OpenError, RetireError};
 use crate::format::u64_at;
 use crate::segment::Log;
-use crate::slots::Slots;
+use crate::slots::{Found, Slots};
 
 /// The folder of the readers.
 pub(crate) const DIR: &str = "readers";
-const PROGRESS: &str = "progress";
+pub(crate) const PROGRESS: &str = "progress";
 const NEW: &str = ".new";
-const RETIRED: &str = ".retired";
+pub(crate) const RETIRED: &str = ".retired";
 const RECORD_BYTES: usize = 16;
 
 /// Every registered reader of a channel on disk.
@@ -90,11 +90,8 @@ impl Registry {
                 retired.insert(name.to_owned());
             } else if is_name(&name) {
                 let path = path.join(PROGRESS);
-                let (slots, found) = Slots::open(&*disk, &path)?;
-                let [start, released] = decode(&found.record).ok_or_else(|| OpenError::Damaged {
-                    path,
-                    what: "its record has another layout".to_owned(),
-                })?;
+                let (slots, found) = Slots::open(&*disk, &path).map_err(with_advice)?;
+                let [start, released] = progress(&found, &path)?;
                 readers.insert(name, Registered { slots, start, released, open: false });
             }
         }
@@ -253,6 +250,34 @@ impl State {
     fn sync(&mut self) -> io::Result<()> {
         self.readers.values_mut().try_for_each(|reader| reader.slots.sync())
     }
+}
+
+/// Where the reader in the folder `path` started, and what it has released, without changing anything.
+pub(crate) fn look(disk: &dyn Disk, path: &Path) -> Result<[u64; 2], OpenError> {
+    let path = path.join(PROGRESS);
+    progress(&Slots::look(disk, &path).map_err(with_advice)?, &path)
+}
+
+/// Records that the reader in the folder `path` starts at `start`, replacing what it had.
+pub(crate) fn write_progress(disk: &dyn Disk, path: &Path, start: u64) -> io::Result<()> {
+    let new = path.join(format!("{PROGRESS}{NEW}"));
+    Slots::create(disk, &new, &encode(start, start))?;
+    disk.rename(&new, &path.join(PROGRESS))?;
+    disk.sync_dir(path)
+}
+
+fn progress(found: &Found, path: &Path) -> Result<[u64; 2], OpenError> {
+    let damaged =
+        |what: &str| with_advice(OpenError::Damaged { path: path.to_owned(), what: what.to_owned() });
+    let [start, released] = decode(&found.record).ok_or_else(|| damaged("its record has another layout"))?;
+    if found.older.as_deref().and_then(decode).is_some_and(|[older, _]| older != start) {
+        return Err(damaged("its two records are of different readers"));
+    }
+    Ok([start, released])
+}
+
+fn with_advice(error: OpenError) -> OpenError {
+    error.with_advice("restore it, or let `channel repair` start the reader again at the oldest event held")
 }
 
 fn encode(start: u64, released: u64) -> [u8; RECORD_BYTES] {

@@ -65,6 +65,20 @@ impl Scan {
         &frame[FRAME_HEADER_BYTES..u32_at(frame, 0) as usize]
     }
 
+    /// Where the frame that the good header at `at` announces is good as a whole: there, or where the same header
+    /// stands again, since a stray copy may stand before what it is a copy of.
+    pub(crate) fn good_frame(&mut self, mut at: u64, header: &FrameHeader) -> io::Result<Option<u64>> {
+        loop {
+            if self.check_payload(at, header)? {
+                return Ok(Some(at));
+            }
+            match self.find(at + 8, |other| other.first >= header.first)? {
+                Some((again, other)) if other == *header => at = again,
+                _ => return Ok(None),
+            }
+        }
+    }
+
     /// The first good header at or after `at` that `wanted` accepts: how a scan finds its way after damage.
     pub(crate) fn find(
         &mut self,

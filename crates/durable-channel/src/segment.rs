@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::aside::Aside;
 use crate::disk::Disk;
 use crate::format::HEADER_BLOCK_BYTES;
 use crate::ranges::Ranges;
@@ -19,6 +20,8 @@ pub(crate) const RESERVE: &str = "reserve";
 pub(crate) struct Log {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
+    /// Takes damaged bytes before their segment is deleted.
+    pub(crate) aside: Aside,
     table: Mutex<Table>,
     /// The same as the table's, to look at without its lock.
     synced_end: AtomicU64,
@@ -64,9 +67,9 @@ fn frame_bytes(bytes: u64) -> u64 {
 // === impl Log ===
 
 impl Log {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, table: Table) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, aside: Aside, table: Table) -> Self {
         let synced_end = AtomicU64::new(table.synced_end);
-        Self { disk, dir, table: Mutex::new(table), synced_end, damage: Mutex::default() }
+        Self { disk, dir, aside, table: Mutex::new(table), synced_end, damage: Mutex::default() }
     }
 
     pub(crate) fn path(&self, first: u64) -> PathBuf {

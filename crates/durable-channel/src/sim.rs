@@ -74,6 +74,7 @@ impl SimDisk {
         state.locks.clear();
         state.operations_left = None;
         state.fail_syncs = 0;
+        state.reads_left = None;
         Self { state: Arc::clone(&self.state), boot: state.boot }
     }
 
@@ -105,6 +106,16 @@ impl SimDisk {
     /// After `operations` more writes, syncs and changes of names, every one of them fails.
     pub fn stop_after(&self, operations: u64) {
         self.state().operations_left = Some(operations);
+    }
+
+    /// After `reads` more reads of files and folders one fails with EIO; those after it work again.
+    pub fn fail_read_after(&self, reads: u64) {
+        self.state().reads_left = Some(reads);
+    }
+
+    /// How many reads of files and folders there were.
+    pub fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     /// How many writes, syncs and changes of names there were.
@@ -186,7 +197,8 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let state = self.look()?;
+        let mut state = self.look()?;
+        state.read()?;
         if state.names.get(dir) != Some(&Node::Dir) {
             return Err(ErrorKind::NotFound.into());
         }
@@ -284,6 +296,9 @@ impl Disk for SimDisk {
                 }
             }
         }
+        if !self.look()?.names.contains_key(path) {
+            self.open(path, Mode::Create)?;
+        }
         let free = self.look()?.locks.insert(path.to_owned());
         Ok(free.then(|| Box::new(Held(self.clone(), path.to_owned())) as Lock))
     }
@@ -294,6 +309,7 @@ impl Disk for SimDisk {
 impl DiskFile for SimFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.look()?;
+        state.read()?;
         let held = &state.file(self.file).bytes;
         let from = held.len().min(offset as usize);
         let read = bytes.len().min(held.len() - from);

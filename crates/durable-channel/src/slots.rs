@@ -31,8 +31,17 @@ pub(crate) struct Slots {
 /// What opening a file of slots found.
 pub(crate) struct Found {
     pub(crate) record: Vec<u8>,
-    /// The other slot should hold something and does not: a newer record than this one may have been lost.
+    /// The record before it, if it is still there.
+    pub(crate) older: Option<Vec<u8>>,
+    /// The other slot does not hold the record before this one: a newer one may have been lost.
     pub(crate) newer_lost: bool,
+}
+
+/// The slot that counts.
+struct Newest {
+    slot: u64,
+    sequence: u64,
+    found: Found,
 }
 
 enum Slot {
@@ -58,44 +67,26 @@ impl Slots {
 
     /// Opens a file and gives its newest record, made durable: what the page cache shows may not be.
     pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<(Self, Found), OpenError> {
-        let io_error = || OpenError::io(format!("reading {}", path.display()));
-        let file = disk.open(path, Mode::Write).map_err(io_error())?;
-        let mut slots = [Slot::Zero, Slot::Zero];
-        for (index, slot) in slots.iter_mut().enumerate() {
-            let mut bytes = [0; SLOT_BYTES];
-            let read = disk::read_full(&*file, &mut bytes, (index * SLOT_BYTES) as u64).map_err(io_error())?;
-            *slot = Slot::parse(&bytes[..read]);
-            if let Slot::Newer(found) = *slot {
-                return Err(OpenError::Version { path: path.to_owned(), found, known: VERSION });
-            }
-        }
-        let sequences = slots.each_ref().map(|slot| match slot {
-            Slot::Valid { sequence, .. } => *sequence,
-            _ => 0,
-        });
-        let newest = u64::from(sequences[1] > sequences[0]);
-        let newer_lost = match &slots[1 - newest as usize] {
-            Slot::Zero => sequences[newest as usize] > 1,
-            Slot::Bad | Slot::Newer(_) => true,
-            Slot::Valid { .. } => false,
-        };
-        let [first, second] = slots;
-        let Slot::Valid { sequence, record } = (if newest == 0 { first } else { second }) else {
-            let what = "neither of its two records is good".to_owned();
-            return Err(OpenError::Damaged { path: path.to_owned(), what });
-        };
+        let (file, newest) = read(disk, path, Mode::Write)?;
         // Read and written anew as if it were the other slot's turn, so that the older record stays until then.
-        let path = path.to_owned();
         let mut slots = Self {
             file,
-            path,
-            durable_slot: 1 - newest,
-            sequence: sequence - 1,
+            path: path.to_owned(),
+            durable_slot: 1 - newest.slot,
+            sequence: newest.sequence - 1,
             written: false,
             failed: false,
         };
-        slots.write(&record).and_then(|()| slots.sync()).map_err(io_error())?;
-        Ok((slots, Found { record, newer_lost }))
+        slots
+            .write(&newest.found.record)
+            .and_then(|()| slots.sync())
+            .map_err(OpenError::io(format!("writing {}", path.display())))?;
+        Ok((slots, newest.found))
+    }
+
+    /// The newest record, without changing anything.
+    pub(crate) fn look(disk: &dyn Disk, path: &Path) -> Result<Found, OpenError> {
+        Ok(read(disk, path, Mode::Read)?.1.found)
     }
 
     /// Writes the newest record. It may be lost, or come back, until [`sync`](Self::sync).
@@ -128,6 +119,41 @@ impl Slots {
         }
         Ok(())
     }
+}
+
+fn read(disk: &dyn Disk, path: &Path, mode: Mode) -> Result<(Arc<dyn DiskFile>, Newest), OpenError> {
+    let damaged = |what: &str| OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
+    let io_error = || OpenError::io(format!("reading {}", path.display()));
+    let file = disk.open(path, mode).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => damaged("it is missing"),
+        _ => io_error()(error),
+    })?;
+    let mut slots = [Slot::Zero, Slot::Zero];
+    for (index, slot) in slots.iter_mut().enumerate() {
+        let mut bytes = [0; SLOT_BYTES];
+        let read = disk::read_full(&*file, &mut bytes, (index * SLOT_BYTES) as u64).map_err(io_error())?;
+        *slot = Slot::parse(&bytes[..read]);
+        if let Slot::Newer(found) = *slot {
+            return Err(OpenError::Version { path: path.to_owned(), found, known: VERSION });
+        }
+    }
+    let sequences = slots.each_ref().map(|slot| match slot {
+        Slot::Valid { sequence, .. } => *sequence,
+        _ => 0,
+    });
+    let slot = u64::from(sequences[1] > sequences[0]);
+    let [first, second] = slots;
+    let (newest, older) = if slot == 0 { (first, second) } else { (second, first) };
+    let Slot::Valid { sequence, record } = newest else {
+        return Err(damaged("neither of its two records is good"));
+    };
+    // They take turns: the first record goes to the first slot, and each is one above the one it leaves.
+    let (older, in_turn) = match older {
+        Slot::Zero => (None, sequence == 1),
+        Slot::Valid { sequence: before, record } => (Some(record), before + 1 == sequence),
+        Slot::Bad | Slot::Newer(_) => (None, false),
+    };
+    Ok((file, Newest { slot, sequence, found: Found { record, older, newer_lost: !in_turn } }))
 }
 
 // === impl Slot ===

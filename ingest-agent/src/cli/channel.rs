@@ -1,60 +1,97 @@
 //! `ingest-agent channel ...`: what an operator does to a channel's folder while no agent runs on it.
 
+mod report;
+
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use contract::{ChannelId, SinkName, exit};
-use durable_channel::{Channel as _, DurableChannel, Options, RetireError};
+use durable_channel::{Channel as _, DurableChannel, Inspection, Options, RetireError};
 
 use super::Failure;
-use crate::error::open_code;
+use crate::error::{open_code, s3_code};
+use crate::sink::s3::used_below;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum ChannelCommand {
-    /// Show the channel's id, its positions and its readers
-    Show(Dir),
-    /// Give up what the channel keeps for the reader NAME, for good
-    Retire {
-        /// The reader: the name of a sink that the configuration has no more
-        name: SinkName,
+    /// Show everything that the folder holds: segments, readers, journals, damage. Changes nothing
+    Inspect(Look),
+    /// Read and check every byte that counts, and print what is wrong. Changes nothing
+    ///
+    /// Exits with 0 if all is sound, with 65 if something is damaged, and with 74 if it could not be read.
+    Verify(Look),
+    /// Do what a start would do, set damaged bytes aside, and let readers without readable progress start again
+    Repair {
         #[command(flatten)]
         dir: Dir,
+        /// Do it; without this it is only said
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give up what the channel keeps for the reader NAME, for good
+    Retire {
+        #[command(flatten)]
+        dir: Dir,
+        /// The reader: the name of a sink that the configuration has no more
+        name: SinkName,
     },
     /// Give a copy of a channel (a cloned disk, an old snapshot) an id of its own, so that it may ship
     Adopt(Dir),
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Look {
+    #[command(flatten)]
+    dir: Dir,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Dir {
     /// The channel's folder, such as DATA_DIR/channels/main
-    #[arg(long)]
     dir: PathBuf,
 }
 
 pub(super) fn execute(command: ChannelCommand) -> Result<(), Failure> {
     match command {
-        ChannelCommand::Show(dir) => {
-            let channel = dir.open()?;
-            let stats = channel.stats();
-            println!("channel {}", ChannelId(channel.id()));
-            println!("positions {} to {}, {} bytes", stats.first, stats.next, stats.used_bytes);
-            for reader in channel.readers() {
-                println!("reader {} is done with all below {}", reader.name, reader.released);
+        ChannelCommand::Inspect(look) => {
+            let found = look.dir.inspect()?;
+            if look.json {
+                println!("{}", report::json(&found));
+            } else {
+                print!("{}", report::table(&found));
             }
-            close(&channel)
+            Ok(())
         }
-        ChannelCommand::Retire { name, dir } => {
+        ChannelCommand::Verify(look) => {
+            let found = look.dir.inspect()?;
+            if look.json {
+                println!("{}", report::json(&found));
+            } else {
+                print!("{}", report::verdict(&found));
+            }
+            if found.is_sound() {
+                return Ok(());
+            }
+            Err(Failure { code: exit::DATA, text: format!("{} is damaged", look.dir.dir.display()) })
+        }
+        ChannelCommand::Repair { dir, yes } => repair(&dir, yes),
+        ChannelCommand::Retire { dir, name } => {
             let channel = dir.open()?;
             channel.retire(name.as_str()).map_err(|error| {
                 let code = if matches!(error, RetireError::Io { .. }) { exit::IO } else { exit::DATA };
                 Failure::new(code, "retiring a reader", &error)
             })?;
             println!("the reader {name} is retired");
-            close(&channel)
+            channel.close().map_err(|error| Failure::new(exit::IO, "closing the channel", &error))
         }
         ChannelCommand::Adopt(dir) => {
-            let id = DurableChannel::adopt(dir.existing()?);
+            let path = existing(&dir.dir)?;
+            let id = DurableChannel::adopt(path, known_to_sinks(path)?);
             let id = id.map_err(|error| Failure::new(open_code(&error), "adopting the channel", &error))?;
             println!("the channel's id is {} from now on", ChannelId(id));
             Ok(())
@@ -62,22 +99,51 @@ pub(super) fn execute(command: ChannelCommand) -> Result<(), Failure> {
     }
 }
 
-fn close(channel: &DurableChannel) -> Result<(), Failure> {
-    channel.close().map_err(|error| Failure::new(exit::IO, "closing the channel", &error))
+fn repair(dir: &Dir, yes: bool) -> Result<(), Failure> {
+    let found = dir.inspect()?;
+    print!("{}", report::verdict(&found));
+    if !yes {
+        println!("nothing was changed; with --yes this is repaired as far as that needs no guess");
+        return Ok(());
+    }
+    let repaired = DurableChannel::repair(&dir.dir, &Options::default(), known_to_sinks(&dir.dir)?);
+    let repaired =
+        repaired.map_err(|error| Failure::new(open_code(&error), "repairing the channel", &error))?;
+    let mut text = format!(
+        "cut {} torn bytes, copied {} frames, counted {} positions as damaged, set {} bytes aside\n",
+        repaired.recovery.torn_bytes,
+        repaired.recovery.copied_frames,
+        repaired.damaged,
+        repaired.set_aside_bytes,
+    );
+    for reader in &repaired.restarted {
+        let _ = writeln!(text, "the reader {reader} starts again at the oldest event held");
+    }
+    print!("{text}");
+    Ok(())
+}
+
+/// The position below which sinks know of events, whatever is left of the log.
+fn known_to_sinks(dir: &Path) -> Result<u64, Failure> {
+    used_below(dir).map_err(|error| Failure::new(s3_code(&error), "reading the sinks' journals", &error))
+}
+
+/// The folder, if there is a channel in it: a mistyped one must not become a new channel.
+pub(super) fn existing(dir: &Path) -> Result<&Path, Failure> {
+    if ["identity", "segments"].iter().any(|name| dir.join(name).exists()) {
+        return Ok(dir);
+    }
+    Err(Failure { code: exit::CONFIG, text: format!("there is no channel in {}", dir.display()) })
 }
 
 impl Dir {
-    /// The folder, if it is there: a mistyped one must not become a new channel.
-    pub(super) fn existing(&self) -> Result<&Path, Failure> {
-        if self.dir.is_dir() {
-            return Ok(&self.dir);
-        }
-        let text = format!("there is no channel in {}", self.dir.display());
-        Err(Failure { code: exit::CONFIG, text })
+    fn inspect(&self) -> Result<Inspection, Failure> {
+        DurableChannel::inspect(existing(&self.dir)?)
+            .map_err(|error| Failure::new(open_code(&error), "looking at the channel", &error))
     }
 
     fn open(&self) -> Result<DurableChannel, Failure> {
-        let opened = DurableChannel::open(self.existing()?, &Options::default());
+        let opened = DurableChannel::open(existing(&self.dir)?, &Options::default());
         let (channel, _) =
             opened.map_err(|error| Failure::new(open_code(&error), "opening the channel", &error))?;
         Ok(channel)

@@ -1,10 +1,11 @@
 //! `ingest-agent dead ...`: cuts that the store would never take, listed, sent again or given up.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use contract::{SinkName, exit};
 
 use super::Failure;
-use super::channel::Dir;
 use crate::error::{open_code, s3_code};
 use crate::sink::s3::dead::{DeadCuts, DeadError};
 
@@ -21,8 +22,9 @@ pub(super) enum DeadCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Of {
-    #[command(flatten)]
-    dir: Dir,
+    /// The channel's folder, such as DATA_DIR/channels/main
+    #[arg(long)]
+    dir: PathBuf,
     /// The sink
     #[arg(long, default_value = "s3")]
     sink: SinkName,
@@ -55,7 +57,7 @@ pub(super) fn execute(command: DeadCommand) -> Result<(), Failure> {
 
 impl Of {
     fn with(&self, act: impl FnOnce(&mut DeadCuts) -> Result<(), DeadError>) -> Result<(), Failure> {
-        let dir = self.dir.existing()?;
+        let dir = super::channel::existing(&self.dir)?;
         let done = DeadCuts::open(dir, &self.sink).and_then(|mut dead| {
             let acted = act(&mut dead);
             acted.and(dead.close())

@@ -122,6 +122,11 @@ const DURABLE: Keys = Keys {
             "\"0ms\"",
             "How long a sync waits for more to join it; the running sync is batching enough.",
         ),
+        key(
+            "keep_damaged",
+            "\"128MiB\"",
+            "The most bytes of damaged pieces of the log that are kept in the folder's damaged/ for you to look at.",
+        ),
         QUEUE,
     ],
     tables: &["idempotency"],
@@ -194,6 +199,7 @@ fn read_durable(section: &mut Section<'_>, name: &SinkName, data_dir: &Path) -> 
     let max_batch = section.bounded::<Size>("max_batch", 64 << 10, 1 << 30);
     let max_group = section.bounded::<Size>("max_group", 64 << 10, 1 << 30);
     let group_delay = section.get::<Duration>("group_delay");
+    let keep_damaged = section.bounded::<Size>("keep_damaged", 0, u64::MAX);
     if let (Some(max_batch), Some(segment)) = (max_batch, segment)
         && max_batch > segment / 2
     {
@@ -212,6 +218,7 @@ fn read_durable(section: &mut Section<'_>, name: &SinkName, data_dir: &Path) -> 
         max_frame_bytes: max_batch? as u32,
         max_group_bytes: max_group?,
         group_delay: group_delay?,
+        keep_damaged_bytes: keep_damaged?,
     };
     Some(ChannelKind::Durable { dir, options })
 }

@@ -25,6 +25,7 @@ mod cut;
 pub mod dead;
 mod error;
 mod gather;
+mod known;
 mod ledger;
 mod leftovers;
 mod pack;
@@ -51,6 +52,7 @@ use blob_store::{BlobStore, S3Store};
 
 pub use config::{RetryConfig, RollConfig, S3SinkConfig, Unresolved};
 pub use error::S3SinkError;
+pub use known::used_below;
 pub use points::FailPoints;
 pub use seams::{Buckets, Seams};
 

@@ -1,6 +1,7 @@
 //! Tests of the whole agent: in this process where that is enough, as a program where it is not.
 
 mod agent;
+mod channel_commands;
 mod program;
 mod s3_sink;
 mod sources;

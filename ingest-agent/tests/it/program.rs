@@ -10,23 +10,23 @@ use tempfile::tempdir;
 
 use crate::support::{request, send_lines, until};
 
-fn agent() -> Command {
+pub(crate) fn agent() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ingest-agent"));
     command.env_clear().stdin(Stdio::null());
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     agent().args(args).output().expect("the program starts")
 }
 
 #[track_caller]
-fn assert_exit(output: &Output, code: u8) {
+pub(crate) fn assert_exit(output: &Output, code: u8) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(i32::from(code)), "{text}");
 }
 
-fn write_config(dir: &Path, rest: &str) -> PathBuf {
+pub(crate) fn write_config(dir: &Path, rest: &str) -> PathBuf {
     let text = format!(
         "data_dir = \"{}\"\nready_file = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{rest}",
         dir.join("data").display(),
@@ -37,17 +37,17 @@ fn write_config(dir: &Path, rest: &str) -> PathBuf {
     file
 }
 
-const LINES_TO_NULL: &str =
+pub(crate) const LINES_TO_NULL: &str =
     "[sources.lines]\nkind = \"netcat\"\nlisten = \"127.0.0.1:0\"\n[sinks.one]\nkind = \"null\"\n";
 
 /// A running agent, killed if the test ends without it.
-struct Running {
-    child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     ready: serde_json::Value,
 }
 
 impl Running {
-    fn start(dir: &Path, config: &Path) -> Self {
+    pub(crate) fn start(dir: &Path, config: &Path) -> Self {
         Self::start_with(dir, agent().arg("--config").arg(config))
     }
 
@@ -62,17 +62,17 @@ impl Running {
         Self { child, ready }
     }
 
-    fn address(&self, pointer: &str) -> SocketAddr {
+    pub(crate) fn address(&self, pointer: &str) -> SocketAddr {
         let address = self.ready.pointer(pointer).and_then(|value| value.as_str());
         address.and_then(|address| address.parse().ok()).expect("an address")
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
-    fn exit_code(mut self) -> Option<i32> {
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         until("the exit", || self.child.try_wait().expect("it is our child")).code()
     }
 }
@@ -129,7 +129,7 @@ fn wrong_arguments_exit_64_and_help_exits_0() {
     assert_eq!(text, "nothing to do: give --config FILE or --bucket NAME (see --help)\n");
     assert_exit(&run(&["--help"]), exit::OK);
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
-    assert!(version.contains("configuration 1"), "{version}");
+    assert!(version.contains("configuration 1, channel format 1, "), "{version}");
 }
 
 #[test]
@@ -154,10 +154,11 @@ async fn sigterm_stops_it_in_order_and_the_next_start_goes_on() {
         running.signal(rustix::process::Signal::TERM);
         assert_eq!(running.exit_code(), Some(i32::from(exit::OK)));
     }
-    let shown = run(&["channel", "show", "--dir", dir.path().join("data/channels/main").to_str().unwrap()]);
+    let shown =
+        run(&["channel", "inspect", "--json", dir.path().join("data/channels/main").to_str().unwrap()]);
     assert_exit(&shown, exit::OK);
-    let text = String::from_utf8(shown.stdout).unwrap();
-    assert!(text.contains(" to 200,") && text.ends_with("reader one is done with all below 200\n"), "{text}");
+    let found: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&found["next"], &found["readers"][0]["released"]), (&200.into(), &200.into()), "{found}");
 }
 
 #[tokio::test]
@@ -198,8 +199,8 @@ async fn a_reader_can_be_retired_once_its_sink_is_gone() {
     assert_exit(&run(&["--config", config.to_str().unwrap()]), exit::DATA);
     let folder = dir.path().join("data/channels/main");
     let folder = folder.to_str().unwrap();
-    assert_exit(&run(&["channel", "retire", "nobody", "--dir", folder]), exit::DATA);
-    assert_exit(&run(&["channel", "retire", "two", "--dir", folder]), exit::OK);
+    assert_exit(&run(&["channel", "retire", folder, "nobody"]), exit::DATA);
+    assert_exit(&run(&["channel", "retire", folder, "two"]), exit::OK);
     let again = write_config(dir.path(), &with_two);
     assert_exit(&run(&["--config", again.to_str().unwrap()]), exit::DATA);
     let config = write_config(dir.path(), LINES_TO_NULL);
@@ -208,7 +209,7 @@ async fn a_reader_can_be_retired_once_its_sink_is_gone() {
 
 #[test]
 fn a_mistyped_folder_is_not_made_a_channel() {
-    let output = run(&["channel", "show", "--dir", "/nowhere/at/all"]);
+    let output = run(&["channel", "inspect", "/nowhere/at/all"]);
     assert_exit(&output, exit::CONFIG);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "there is no channel in /nowhere/at/all\n");
 }

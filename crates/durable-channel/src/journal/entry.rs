@@ -16,7 +16,7 @@ pub(super) enum Kind {
 
 /// What a journal's file holds.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
+pub(super) struct Entries {
     pub(super) records: Vec<Vec<u8>>,
     pub(super) starts_with_snapshot: bool,
     /// Where the first entry ends.
@@ -27,6 +27,8 @@ pub(super) struct Contents {
     pub(super) last_entry: Vec<u8>,
     /// A bad entry is followed by a good one, so it is not a torn tail.
     pub(super) good_after_bad: bool,
+    /// What is not zero behind the last good entry.
+    pub(super) torn_bytes: u64,
 }
 
 /// Makes `buffer` the entry of `records` that goes to `offset`.
@@ -48,11 +50,11 @@ pub(super) fn encode(buffer: &mut Vec<u8>, kind: Kind, records: &[&[u8]], offset
 }
 
 /// Reads the entries of a file up to its torn tail, if it has one.
-pub(super) fn read(file: &dyn DiskFile, bytes: u64, seed: u32) -> io::Result<Contents> {
+pub(super) fn read(file: &dyn DiskFile, bytes: u64, seed: u32) -> io::Result<Entries> {
     let mut file_bytes = vec![0; bytes.saturating_sub(HEADER_BLOCK_BYTES) as usize];
     let held = disk::read_full(file, &mut file_bytes, HEADER_BLOCK_BYTES)?;
     let entries = &file_bytes[..held];
-    let mut contents = Contents::default();
+    let mut contents = Entries::default();
     let mut at = 0;
     while let Some((entry, kind)) = parse(entries, at, seed) {
         if at == 0 {
@@ -68,6 +70,8 @@ pub(super) fn read(file: &dyn DiskFile, bytes: u64, seed: u32) -> io::Result<Con
     }
     contents.end = HEADER_BLOCK_BYTES + at as u64;
     contents.snapshot_end = contents.snapshot_end.max(HEADER_BLOCK_BYTES);
+    let torn = entries[at.min(held)..].iter().rposition(|&byte| byte != 0);
+    contents.torn_bytes = torn.map_or(0, |last| last as u64 + 1);
     contents.good_after_bad = (at..held).step_by(8).any(|at| parse(entries, at, seed).is_some());
     Ok(contents)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Choices;
 
 pub(super) const SECTOR: usize = 512;
+const EIO: i32 = 5;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -24,6 +25,9 @@ pub(super) struct State {
     pub(super) operations: u64,
     pub(super) bytes_read: u64,
     pub(super) fail_syncs: u64,
+    /// Reads and listings so far, and how many more work before one fails.
+    pub(super) reads: u64,
+    pub(super) reads_left: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,22 @@ pub(super) struct FileState {
 // === impl State ===
 
 impl State {
+    /// One more read, unless it is the one that fails.
+    pub(super) fn read(&mut self) -> io::Result<()> {
+        self.reads += 1;
+        match &mut self.reads_left {
+            Some(0) => {
+                self.reads_left = None;
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn file(&mut self, file: u64) -> &mut FileState {
         self.files.get_mut(&file).expect("files stay as long as the disk")
     }

@@ -253,10 +253,13 @@ fn an_adopted_channel_goes_on_with_what_it_holds_under_a_new_id() {
     let disk = channel(Left::Closed);
     let (before, _) = open(&disk);
     let old = (before.id(), before.incarnation(), before.claim_nonce());
-    assert!(matches!(DurableChannel::adopt_on(&disk, &dir()), Err(OpenError::Locked { .. })), "it is open");
+    assert!(
+        matches!(DurableChannel::adopt_on(&disk, &dir(), 0), Err(OpenError::Locked { .. })),
+        "it is open"
+    );
     before.close().unwrap();
     drop(before);
-    let id = DurableChannel::adopt_on(&disk, &dir()).unwrap();
+    let id = DurableChannel::adopt_on(&disk, &dir(), 0).unwrap();
     let (channel, recovery) = open(&disk);
     assert_eq!((channel.id(), channel.incarnation(), recovery.created), (id, 1, false));
     assert_ne!((old.0, old.2), (id, channel.claim_nonce()));
@@ -264,7 +267,7 @@ fn an_adopted_channel_goes_on_with_what_it_holds_under_a_new_id() {
     drop(channel);
     disk.damage(&segment(8), |bytes| bytes[..BLOCK].fill(1));
     assert!(try_open(&disk).is_err());
-    DurableChannel::adopt_on(&disk, &dir()).unwrap();
+    DurableChannel::adopt_on(&disk, &dir(), 0).unwrap();
     let (channel, _) = open(&disk);
     assert_eq!(seen(&channel), (0..4).map(frame).chain([Seen::Damaged(8, 2)]).collect::<Vec<_>>());
 }
@@ -298,7 +301,7 @@ fn a_retired_name_is_used_up_until_the_channel_has_a_new_id() {
     let (third, _) = open(&disk);
     refused(&third);
     drop(third);
-    DurableChannel::adopt_on(&disk, &dir()).unwrap();
+    DurableChannel::adopt_on(&disk, &dir(), 0).unwrap();
     let (adopted, _) = open(&disk);
     assert!(!kept(&disk, "").contains(&"once.retired".to_owned()));
     assert_eq!(adopted.reader("once", Start::Oldest).unwrap().name(), "once");

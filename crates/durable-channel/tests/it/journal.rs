@@ -6,6 +6,7 @@ use durable_channel::disk::Disk;
 use durable_channel::sim::{Choices, SimDisk};
 use durable_channel::{Journal, JournalError};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 const BYTES: u64 = 16 << 10;
 
@@ -110,8 +111,16 @@ fn a_bad_entry_is_a_torn_tail_only_if_nothing_good_is_behind_it() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/journal.seeds"
+        )))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
-    fn a_journal_is_a_list_that_loses_nothing_it_answered_for(
+    fn a_journal_is_a_list_that_loses_nothing_it_answered_for_i3_i5(
         steps in prop::collection::vec((0..8_u8, any::<u64>()), 1..40),
     ) {
         let mut disk = SimDisk::new();
@@ -142,7 +151,11 @@ proptest! {
                     };
                     disk = if step == 7 { disk.restart() } else { disk.power_cut(seed) };
                     let (again, found) = open(&disk);
-                    prop_assert!(found == synced || found == appended, "snapshot: {snapshot}");
+                    prop_assert!(
+                        found == synced || found == appended,
+                        "I3, I5: what was answered for is there, whole, and nothing that was never recorded \
+                         (snapshot: {snapshot})"
+                    );
                     drop(again);
                     // What was found once is there for good.
                     disk = disk.power_cut(!seed);

@@ -4,10 +4,14 @@
 
 mod conformance;
 mod damage;
+mod damage_table;
 mod failures;
+mod fixture;
 mod journal;
 mod live;
 mod model;
 mod reading;
+mod repair;
 mod reservations;
 mod support;
+mod versions;

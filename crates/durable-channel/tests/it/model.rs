@@ -1,11 +1,16 @@
-//! The channel against a plain list, through restarts and power cuts on a simulated disk.
+//! The channel against a plain list, through restarts, power cuts and full disks on a simulated disk.
+//!
+//! Every seed that ever failed stands in `model.seeds` beside this file and is run first, each time.
+
+use std::collections::BTreeMap;
 
 use durable_channel::conformance::batch;
 use durable_channel::sim::SimDisk;
-use durable_channel::{Channel, DurableChannel, Reader, Start};
+use durable_channel::{Channel, DurableChannel, Item, Reader, Start};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
-use crate::support::{Seen, open, see_all, try_open};
+use crate::support::{open, try_open};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -24,6 +29,8 @@ enum Step {
     FailedSync(Option<u64>),
     /// The disk stops after some operations of what follows, and then the power is cut.
     StopAfter(u8, u64),
+    /// The disk has this much room left for a while: puts may be refused, reads and releases never.
+    DiskFull(u16),
     /// Opening is interrupted by a power cut after some operations.
     CutWhileOpening(u8, u64),
 }
@@ -39,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u64>().prop_map(Step::PowerCut),
         1 => any::<Option<u64>>().prop_map(Step::FailedSync),
         2 => (0..20_u8, any::<u64>()).prop_map(|(after, seed)| Step::StopAfter(after, seed)),
+        2 => (0..16_384_u16).prop_map(Step::DiskFull),
         2 => (0..40_u8, any::<u64>()).prop_map(|(after, seed)| Step::CutWhileOpening(after, seed)),
     ]
 }
@@ -53,6 +61,8 @@ struct Model {
     acknowledged: u64,
     /// What each reader has released.
     released: [u64; 2],
+    /// When each frame that was ever read was appended, by first position.
+    arrivals: BTreeMap<u64, u64>,
     appended: u64,
 }
 
@@ -67,6 +77,7 @@ impl Model {
             frames: Vec::new(),
             acknowledged: 0,
             released: [0; 2],
+            arrivals: BTreeMap::new(),
             appended: 0,
         };
         model.open_readers();
@@ -76,7 +87,7 @@ impl Model {
     fn open_readers(&mut self) {
         let readers = ["a", "b"].map(|name| self.channel.reader(name, Start::Oldest).unwrap());
         for (reader, released) in readers.iter().zip(&mut self.released) {
-            assert!(reader.released() <= *released, "a release is never invented");
+            assert!(reader.released() <= *released, "I6: a release is never invented");
             *released = reader.released();
         }
         self.readers = readers.into();
@@ -99,7 +110,8 @@ impl Model {
     /// Whatever the channel calls synced may be acknowledged at any moment.
     fn look(&mut self) {
         let synced = self.channel.synced_end();
-        assert!(synced >= self.acknowledged && synced <= self.next().max(self.acknowledged));
+        assert!(synced >= self.acknowledged, "I1: what was synced stays synced");
+        assert!(synced <= self.next().max(self.acknowledged), "I2: no position that nobody was given");
         self.acknowledged = synced;
     }
 
@@ -117,13 +129,31 @@ impl Model {
         let reader = usize::from(reader);
         let from = self.released[reader];
         let from = from + (self.acknowledged - from) * u64::from(share) / 255;
-        let expected: Vec<_> = self
-            .frames
-            .iter()
-            .filter(|(first, count, _)| first + count > from && *first < self.acknowledged)
-            .map(|(first, count, payload)| Seen::Frame(*first, *count, payload.clone()))
-            .collect();
-        assert_eq!(see_all(&mut self.readers[reader], from), expected);
+        let expected =
+            self.frames.iter().filter(|(first, count, _)| first + count > from && *first < self.acknowledged);
+        let mut position = from;
+        for (first, count, payload) in expected {
+            let item = self.readers[reader].read(position).unwrap();
+            let Some(Item::Frame { first: found, count: events, arrival_ms, payload: bytes }) = item else {
+                panic!("I1: {item:?} at {position}, where an acknowledged frame was")
+            };
+            assert_eq!((found, u64::from(events)), (*first, *count), "I2: dense, in order, once");
+            assert_eq!(bytes, payload, "I4: events are read as they were appended, whatever happened since");
+            let arrival = *self.arrivals.entry(found).or_insert(arrival_ms);
+            assert_eq!(arrival_ms, arrival, "I4: the arrival is stamped once");
+            position = found + u64::from(events);
+        }
+        assert_eq!(
+            self.readers[reader].read(position.max(from)).unwrap(),
+            None,
+            "I1: nothing that is not synced"
+        );
+        let stats = self.channel.stats();
+        assert_eq!(
+            (stats.next, stats.damaged),
+            (self.next(), 0),
+            "I9: accepted is held or released, nothing else"
+        );
     }
 
     fn turns(&mut self, turns: u8) {
@@ -151,9 +181,11 @@ impl Model {
             self.acknowledged
         );
         self.frames.retain(|(first, _, _)| *first < next);
-        assert_eq!(self.next(), next, "a batch is whole or absent");
+        // Positions of what was never acknowledged are given again, to other events.
+        self.arrivals.retain(|first, _| *first < next);
+        assert_eq!(self.next(), next, "I2: a batch is whole or absent");
         self.acknowledged = next;
-        assert_eq!(self.channel.synced_end(), next, "everything is synced once the channel is open");
+        assert_eq!(self.channel.synced_end(), next, "I1: everything is synced once the channel is open");
         self.open_readers();
         self.read(0, 0);
         self.read(1, 0);
@@ -206,6 +238,21 @@ impl Model {
                 self.release(1, 200);
                 self.reopen(self.disk.power_cut(seed));
             }
+            Step::DiskFull(room) => {
+                self.disk.set_capacity(Some(self.disk.used_bytes() + u64::from(room)));
+                for bytes in [300, 10, 390, 390] {
+                    self.append(5, bytes);
+                    self.turns(2);
+                }
+                self.read(0, 0);
+                self.release(0, 128);
+                self.release(1, 128);
+                assert!(self.channel.failure().is_none(), "a full disk fails nothing");
+                self.disk.set_capacity(None);
+                while self.channel.step() {}
+                self.look();
+                assert_eq!(self.acknowledged, self.next(), "I1: with room again, what was taken is synced");
+            }
             Step::CutWhileOpening(after, seed) => {
                 self.append(2, 200);
                 self.turns(1);
@@ -221,6 +268,14 @@ impl Model {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/model.seeds"
+        )))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn a_channel_is_a_list_that_loses_nothing_acknowledged_i1_i2_i6(steps in prop::collection::vec(step(), 1..60)) {
         let mut model = Model::new();

@@ -16,6 +16,7 @@ pub(crate) fn tiny() -> Options {
         max_frame_bytes: 2 << 10,
         max_group_bytes: 1 << 10,
         group_delay: Duration::ZERO,
+        keep_damaged_bytes: 32 << 10,
     }
 }
 

@@ -28,6 +28,7 @@ fn tiny() -> Options {
         max_frame_bytes: 2 << 10,
         max_group_bytes: 1 << 10,
         group_delay: Duration::ZERO,
+        ..Options::default()
     }
 }
 

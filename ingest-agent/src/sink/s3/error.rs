@@ -39,8 +39,7 @@ pub enum S3SinkError {
     /// comes next would be given positions that count as shipped.
     #[error(
         "the sink's journal holds positions below {held}, but the channel ends at {next}: segments of an older backup \
-         lie beside a newer journal; restore the folder as a whole, or give up what this sink had sealed: \
-         `ingest-agent channel retire`, then `ingest-agent channel adopt`"
+         lie beside a newer journal; restore the folder as a whole, or go on behind them with `ingest-agent channel adopt`"
     )]
     Ahead {
         /// One past the highest position that the journal holds.

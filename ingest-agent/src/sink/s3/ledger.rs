@@ -15,6 +15,8 @@ pub(crate) struct Ledger {
     journal: Option<Journal>,
 }
 
+const JOURNAL: &str = "cuts";
+
 /// What each of the journal's two files takes unless configured. Allocated ahead, so that a full disk never stops
 /// the drain.
 pub(crate) const DEFAULT_JOURNAL_BYTES: u64 = 16 << 20;
@@ -35,7 +37,7 @@ impl Ledger {
         let Some(dir) = dir else {
             return Ok(Self { state, journal: None });
         };
-        let (mut journal, records) = Journal::open_on(disk, dir, "cuts", bytes)?;
+        let (mut journal, records) = Journal::open_on(disk, dir, JOURNAL, bytes)?;
         for record in &records {
             state.apply(Record::decode(record)?)?;
         }
@@ -43,6 +45,15 @@ impl Ledger {
             journal.snapshot(&state.snapshot())?;
         }
         Ok(Self { state, journal: Some(journal) })
+    }
+
+    /// What the journal in `dir` says, changing nothing; nothing if there is none.
+    pub(crate) fn look(dir: &Path) -> Result<State, S3SinkError> {
+        let mut state = State::new(0);
+        for record in &Journal::look(dir, JOURNAL)?.records {
+            state.apply(Record::decode(record)?)?;
+        }
+        Ok(state)
     }
 
     /// What is known for good.

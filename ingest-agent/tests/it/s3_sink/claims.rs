@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use blob_store::{BlobStore as _, ErrorKind, Fault, FaultPlan, Operation};
 use contract::{CutId, ObjectKey};
 use durable_channel::DurableChannel;
-use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError, Seams};
+use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError, Seams, used_below};
 
 use super::rig::{CONTROL, Open, Store, audit, config, objects, seams, store, until};
 
@@ -140,7 +140,7 @@ async fn a_fork_ends_when_the_copy_is_adopted_and_nothing_is_lost() {
             assert_eq!(forked, body == "copy");
             open.close();
         }
-        DurableChannel::adopt(&clone).unwrap();
+        DurableChannel::adopt(&clone, 0).unwrap();
         for _ in 0..2 {
             let open = Open::at(&clone).await;
             let running = open.start(config.clone(), &store, FailPoints::default());
@@ -246,4 +246,68 @@ async fn agents_and_sinks_on_one_prefix_never_touch_each_others_uploads_or_keys(
     for (_, open) in agents {
         open.close();
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_running_channel_takes_its_next_turn_and_the_original_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let (original, cloned) = (dir.path().join("original"), dir.path().join("copy"));
+    let open = Open::at(&original).await;
+    open.append([("", "one".to_owned())]).await;
+    let running = open.start(config(""), &store, FailPoints::default());
+    running.flush().await;
+    copy(&original, &cloned);
+    let copied = Open::at(&cloned).await;
+    copied.start(config(""), &store, FailPoints::default()).stop().await.unwrap();
+    copied.close();
+    // The original runs on, and finds out at its next start.
+    open.append([("", "two".to_owned())]).await;
+    running.flush().await;
+    running.stop().await.unwrap();
+    open.close();
+    let open = Open::at(&original).await;
+    let ended = open.start(config(""), &store, FailPoints::default()).ended().await;
+    assert!(matches!(ended, Err(S3SinkError::Cloned { .. })), "{ended:?}");
+    open.close();
+    assert_eq!(audit(&objects(&store).await).len(), 2);
+}
+
+#[tokio::test]
+async fn adopting_goes_on_behind_what_a_newer_journal_knows_of_i2() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let (channel, backup) = (dir.path().join("channel"), dir.path().join("backup"));
+    let open = Open::at(&channel).await;
+    open.append([("", "one".to_owned())]).await;
+    open.close();
+    copy(&channel, &backup);
+    let open = Open::at(&channel).await;
+    open.append([("", "two".to_owned())]).await;
+    let running = open.start(config(""), &store, FailPoints::default());
+    running.flush().await;
+    running.stop().await.unwrap();
+    open.close();
+    std::fs::remove_dir_all(channel.join("segments")).unwrap();
+    copy(&backup.join("segments"), &channel.join("segments"));
+    for name in ["identity", "readers/s3/progress"] {
+        if backup.join(name).exists() {
+            std::fs::copy(backup.join(name), channel.join(name)).unwrap();
+        }
+    }
+    let held = used_below(&channel).unwrap();
+    assert_eq!(held, 2);
+    DurableChannel::adopt(&channel, held).unwrap();
+    let open = Open::at(&channel).await;
+    assert_eq!(open.channel.synced_end(), 2, "I2: a position that the sink knows of is not given again");
+    open.append([("", "three".to_owned())]).await;
+    let running = open.start(config(""), &store, FailPoints::default());
+    running.flush().await;
+    running.stop().await.unwrap();
+    open.close();
+    let lines = audit(&objects(&store).await);
+    assert_eq!(
+        lines.into_iter().collect::<Vec<_>>(),
+        ["one", "three", "two"].map(|line| (line.to_owned(), 1))
+    );
 }
