@@ -6,6 +6,7 @@ mod http;
 mod http_refusals;
 mod keys;
 mod netcat;
+mod secrecy;
 
 use std::future::Future;
 use std::net::SocketAddr;

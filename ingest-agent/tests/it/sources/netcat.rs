@@ -31,7 +31,7 @@ fn start(change: impl FnOnce(&mut NetcatConfig)) -> Running {
     Running::start(kind(change))
 }
 
-fn kind(change: impl FnOnce(&mut NetcatConfig)) -> SourceKind {
+pub(super) fn kind(change: impl FnOnce(&mut NetcatConfig)) -> SourceKind {
     let mut config = config();
     change(&mut config);
     SourceKind::Netcat(config)
