@@ -135,10 +135,18 @@ pub struct FetchConfig {
     pub concurrency: usize,
     /// Longest wait for an answer, and then for each next piece of the body.
     pub read_timeout: Duration,
+    /// Longest wait for the store in one attempt, all waits added.
+    pub timeout: Duration,
     /// Largest object as stored, in bytes.
     pub max_object_bytes: u64,
     /// Largest object after decompression, in bytes.
     pub max_decoded_bytes: u64,
+    /// Decoded bytes for each stored byte at most.
+    pub max_expansion: u64,
+    /// Decoded bytes up to which any expansion will do.
+    pub expansion_floor_bytes: u64,
+    /// Whether the store is asked for the checksum of an object that is not ours.
+    pub verify_foreign: bool,
     /// Bytes read of an object while it waits for its turn at the handler.
     pub read_ahead_bytes: usize,
 }

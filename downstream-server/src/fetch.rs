@@ -29,6 +29,9 @@ pub enum FetchError {
     /// Nothing came for the length of the read time-out.
     #[error("no byte came for {} s", .0.as_secs_f32())]
     Timeout(std::time::Duration),
+    /// It came, but took too long in all.
+    #[error("the store was waited for longer than fetch.timeout, which is {} s", .0.as_secs_f32())]
+    Slow(std::time::Duration),
     /// The connection broke.
     #[error("reading the object: {0}")]
     Read(#[source] io::Error),
@@ -43,6 +46,18 @@ pub enum FetchError {
     /// It decodes to more than we take.
     #[error("the object decodes to more than fetch.max_decoded_bytes, which is {0}")]
     Expanded(u64),
+    /// A few bytes of it decode to too many.
+    #[error(
+        "{stored} bytes of the object decode to {decoded}, more than fetch.max_expansion, which is {limit} for one"
+    )]
+    Bomb {
+        /// Bytes as stored.
+        stored: u64,
+        /// Bytes that they became.
+        decoded: u64,
+        /// The limit, decoded for each stored.
+        limit: u64,
+    },
     /// It is not as long as it says.
     #[error("the object has {found} bytes instead of {expected}")]
     Length {
@@ -103,6 +118,7 @@ impl FetchError {
             // Bytes may have changed on the way: the checksum is known only at the end.
             Self::Store(_)
             | Self::Timeout(_)
+            | Self::Slow(_)
             | Self::Read(_)
             | Self::Length { .. }
             | Self::Checksum { .. }
@@ -110,6 +126,7 @@ impl FetchError {
             Self::Bucket(_)
             | Self::TooLarge { .. }
             | Self::Expanded(_)
+            | Self::Bomb { .. }
             | Self::Codec(_)
             | Self::Metadata(_)
             | Self::NotTheCut { .. } => Verdict::Never,

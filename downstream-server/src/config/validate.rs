@@ -37,8 +37,12 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
         fetch: FetchConfig {
             concurrency: s.value("fetch.concurrency", 1, |text| between(text, 1, 256)),
             read_timeout: s.value("fetch.read_timeout", Duration::ZERO, values::duration),
+            timeout: s.value("fetch.timeout", Duration::ZERO, values::duration),
             max_object_bytes: s.value("fetch.max_object_bytes", 0, values::bytes),
             max_decoded_bytes: s.value("fetch.max_decoded_bytes", 0, values::bytes),
+            max_expansion: s.value("fetch.max_expansion", 1, |text| between(text, 1, 1_000_000)),
+            expansion_floor_bytes: s.value("fetch.expansion_floor_bytes", 0, values::bytes),
+            verify_foreign: s.value("fetch.verify_foreign", false, values::switch),
             read_ahead_bytes: s
                 .value("fetch.read_ahead_bytes", 0, |text| values::bytes(text).map(|bytes| bytes as usize)),
         },

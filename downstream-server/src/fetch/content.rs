@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blob_store::{BlobStore, ByteStream, ObjectInfo};
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub struct Content {
     received: u64,
     /// Times that the body broke off.
     broken_off: u32,
+    /// Time that the store was waited for.
+    waited: Duration,
     decoder: Decoder,
     finished: bool,
     stored: u64,
@@ -49,6 +51,7 @@ impl Content {
         place: &Place,
         limits: &FetchConfig,
     ) -> Result<Self, FetchError> {
+        let asked = Instant::now();
         let object =
             within(limits.read_timeout, store.get(&place.key, place.version_id.as_deref(), None)).await??;
         let metadata = metadata(&place.key, &object.info)?;
@@ -67,6 +70,7 @@ impl Content {
             body_ended: false,
             received: 0,
             broken_off: 0,
+            waited: asked.elapsed(),
             decoder,
             finished: false,
             stored: 0,
@@ -92,15 +96,13 @@ impl Content {
                 }
                 // The checksum comes first: what is wrong with the bytes as stored explains
                 // what the decoder would say of them.
-                self.verify()?;
+                self.verify().await?;
                 self.finished = true;
                 piece = Some(self.decoder.finish()?).filter(|last| !last.is_empty());
             }
             let Some(piece) = piece else { break };
             self.decoded += piece.len() as u64;
-            if self.decoded > self.limits.max_decoded_bytes {
-                return Err(FetchError::Expanded(self.limits.max_decoded_bytes));
-            }
+            self.bound_expansion()?;
             self.lines.pass(&piece);
             return Ok(Some(piece));
         }
@@ -169,7 +171,13 @@ impl Content {
     /// long for its turn, is taken up where it ended: what was handed out stays right.
     async fn body_next(&mut self) -> Result<Option<Bytes>, FetchError> {
         while !self.body_ended {
-            let error = match within(self.limits.read_timeout, self.body.next()).await {
+            let asked = Instant::now();
+            let next = within(self.limits.read_timeout, self.body.next()).await;
+            self.waited += asked.elapsed();
+            if self.waited > self.limits.timeout {
+                return Err(FetchError::Slow(self.limits.timeout));
+            }
+            let error = match next {
                 Ok(Some(Ok(bytes))) => {
                     self.received += bytes.len() as u64;
                     return Ok(Some(bytes));
@@ -204,16 +212,55 @@ impl Content {
         Ok(())
     }
 
-    fn verify(&self) -> Result<(), FetchError> {
+    /// A few bytes that become many are a bomb, or a mistake of whoever compressed them.
+    fn bound_expansion(&self) -> Result<(), FetchError> {
+        let FetchConfig { max_decoded_bytes, max_expansion, expansion_floor_bytes, .. } = self.limits;
+        if self.decoded > max_decoded_bytes {
+            return Err(FetchError::Expanded(max_decoded_bytes));
+        }
+        if self.decoded > expansion_floor_bytes && self.decoded / max_expansion > self.stored {
+            return Err(FetchError::Bomb {
+                stored: self.stored,
+                decoded: self.decoded,
+                limit: max_expansion,
+            });
+        }
+        Ok(())
+    }
+
+    async fn verify(&mut self) -> Result<(), FetchError> {
         let expected = self.metadata.as_ref().map_or(self.info.length, |metadata| metadata.length);
         if self.stored != expected {
             return Err(FetchError::Length { found: self.stored, expected });
         }
-        match self.metadata.as_ref().map(|metadata| metadata.crc32c).or(self.info.crc32c) {
+        let expected = match &self.metadata {
+            Some(metadata) => Some(metadata.crc32c),
+            None => self.crc32c_of_the_store().await?,
+        };
+        match expected {
             Some(expected) if expected != self.crc32c => {
                 Err(FetchError::Checksum { found: self.crc32c, expected })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What the store keeps as the checksum of an object that is not ours. Many objects have none
+    /// of this kind, and an `ETag` is no checksum: encryption and multipart uploads make another.
+    async fn crc32c_of_the_store(&mut self) -> Result<Option<u32>, FetchError> {
+        if !self.limits.verify_foreign {
+            return Ok(None);
+        }
+        let version = self.info.version_id.as_deref().or(self.place.version_id.as_deref());
+        match within(self.limits.read_timeout, self.store.head(&self.place.key, version)).await? {
+            Ok(info) if info.etag == self.info.etag => Ok(info.crc32c),
+            // Another object is there by now; ours had come whole before.
+            Ok(_) => Ok(None),
+            Err(error) if error.retry_can_help() => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "the store does not tell the object's checksum");
+                Ok(None)
+            }
         }
     }
 }
@@ -252,9 +299,9 @@ fn codec<'a>(key: &str, info: &'a ObjectInfo, metadata: Option<&'a ObjectMetadat
     if let Some(encoding) = info.content_encoding.as_deref().filter(|encoding| *encoding != "aws-chunked") {
         return encoding;
     }
-    match key.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("gz") => "gzip",
-        Some("zst") => "zstd",
+    match key.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).as_deref() {
+        Some("gz" | "gzip") => "gzip",
+        Some("zst" | "zstd") => "zstd",
         _ => "none",
     }
 }

@@ -122,6 +122,152 @@ async fn an_object_above_a_limit_is_refused_before_or_while_it_is_read() {
 }
 
 #[tokio::test]
+async fn a_bomb_is_never_taken_whatever_its_size_may_be_and_what_expands_little_is() {
+    let flags = ["--fetch-max-expansion", "100", "--fetch-expansion-floor-bytes", "1MiB"];
+    let gzip = |content: &[u8]| {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zeros = vec![0; 8 << 20];
+    for (key, bomb) in [("a.gz", gzip(&zeros)), ("a.zst", zstd::encode_all(&zeros[..], 1).unwrap())] {
+        let error = read(stored(key, &bomb, None).await, key, &flags).await.unwrap_err();
+        assert!(matches!(error, FetchError::Bomb { .. }), "{error}");
+        assert_eq!(error.verdict(), Verdict::Never);
+    }
+    let small = gzip(&zeros[..1 << 20]);
+    read(stored("a.gz", &small, None).await, "a.gz", &flags).await.unwrap();
+    let text: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    read(stored("a.GZ", &gzip(&text), None).await, "a.GZ", &flags).await.unwrap();
+}
+
+/// A store whose heads tell another checksum, and whose bodies wait before each piece.
+struct Odd {
+    inner: Arc<MemoryStore>,
+    wait: Duration,
+    crc32c: Option<u32>,
+}
+
+#[async_trait::async_trait]
+impl BlobStore for Odd {
+    fn bucket(&self) -> &str {
+        self.inner.bucket()
+    }
+
+    async fn check(&self) -> Result<(), blob_store::StoreError> {
+        self.inner.check().await
+    }
+
+    async fn put_if_absent(
+        &self,
+        key: &str,
+        body: Body,
+        put: &PutOptions,
+    ) -> Result<blob_store::Stored, blob_store::StoreError> {
+        self.inner.put_if_absent(key, body, put).await
+    }
+
+    async fn create_upload(
+        &self,
+        key: &str,
+        put: &PutOptions,
+    ) -> Result<blob_store::UploadId, blob_store::StoreError> {
+        self.inner.create_upload(key, put).await
+    }
+
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload: &blob_store::UploadId,
+        number: i32,
+        body: Body,
+        crc32c: u32,
+    ) -> Result<blob_store::Part, blob_store::StoreError> {
+        self.inner.upload_part(key, upload, number, body, crc32c).await
+    }
+
+    async fn complete_upload(
+        &self,
+        key: &str,
+        upload: &blob_store::UploadId,
+        parts: &[blob_store::Part],
+        put: &PutOptions,
+    ) -> Result<blob_store::Stored, blob_store::StoreError> {
+        self.inner.complete_upload(key, upload, parts, put).await
+    }
+
+    async fn abort_upload(
+        &self,
+        key: &str,
+        upload: &blob_store::UploadId,
+    ) -> Result<(), blob_store::StoreError> {
+        self.inner.abort_upload(key, upload).await
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<blob_store::Upload>, blob_store::StoreError> {
+        self.inner.list_uploads(prefix).await
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, blob_store::StoreError> {
+        let info = self.inner.head(key, version).await?;
+        Ok(ObjectInfo { crc32c: self.crc32c, ..info })
+    }
+
+    async fn get(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        range: Option<std::ops::Range<u64>>,
+    ) -> Result<blob_store::Object, blob_store::StoreError> {
+        let object = self.inner.get(key, version, range).await?;
+        let wait = self.wait;
+        let body = object.body.flat_map(|bytes| {
+            let bytes = bytes.unwrap();
+            let pieces: Vec<_> = bytes.chunks(4).map(Bytes::copy_from_slice).collect();
+            futures_util::stream::iter(pieces)
+        });
+        let body = body.then(move |piece| async move {
+            tokio::time::sleep(wait).await;
+            Ok(piece)
+        });
+        Ok(blob_store::Object { info: object.info, body: Box::pin(body) })
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        max: usize,
+    ) -> Result<blob_store::Page, blob_store::StoreError> {
+        self.inner.list(prefix, start_after, max).await
+    }
+}
+
+#[tokio::test]
+async fn the_checksum_that_a_store_keeps_of_a_foreign_object_is_held_against_its_bytes() {
+    let text = b"0123456789";
+    let odd =
+        async |crc32c| Arc::new(Odd { inner: stored("a", text, None).await, wait: Duration::ZERO, crc32c });
+    for unknown in [None, Some(crc32c::crc32c(text))] {
+        read(odd(unknown).await, "a", &[]).await.unwrap();
+    }
+    let error = read(odd(Some(1)).await, "a", &[]).await.unwrap_err();
+    assert!(matches!(error, FetchError::Checksum { expected: 1, .. }), "{error}");
+    read(odd(Some(1)).await, "a", &["--fetch-verify-foreign", "false"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_drips_is_given_up_though_no_single_wait_was_too_long() {
+    let inner = stored("a", &[b'x'; 400], None).await;
+    let store = Arc::new(Odd { inner, wait: Duration::from_millis(20), crc32c: None });
+    let error = read(store, "a", &["--fetch-read-timeout", "10s", "--fetch-timeout", "200ms"]).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, FetchError::Slow(_)), "{error}");
+    assert_eq!(error.verdict(), Verdict::Retry);
+}
+
+#[tokio::test]
 async fn a_missing_object_is_a_state_of_its_own() {
     let error = read(stored("a", b"", None).await, "b", &[]).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Missing);
