@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use contract::signature::Secret;
 
-pub use handler::{CommandConfig, Feed, HandlerConfig, SetAside};
+pub use handler::{CommandConfig, Feed, Format, HandlerConfig, HttpConfig, SetAside};
 use keys::KEYS;
 use settings::{Origin, Settings};
 use validate::validate;
@@ -280,8 +280,8 @@ fn command() -> clap::Command {
         .after_help(
             "Each flag is also a key of the TOML file (--s3-endpoint is endpoint in [s3]) and an environment \
              variable (SLUICEGATE_SERVER_S3_ENDPOINT). A flag wins over the environment, the environment over \
-             the file. Secrets have no flag: SLUICEGATE_SERVER_NOTICES_SECRETS and \
-             SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY.",
+             the file. Secrets have no flag: SLUICEGATE_SERVER_NOTICES_SECRETS, \
+             SLUICEGATE_SERVER_HANDLER_SECRETS and SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY.",
         )
         .arg(plain("config", "FILE", "TOML file with settings"))
         .arg(plain("ready-file", "FILE", "file that is written, with the addresses, once the server answers"))

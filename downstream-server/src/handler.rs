@@ -2,14 +2,17 @@
 
 mod batches;
 mod command;
+mod http;
 mod log;
 mod ndjson;
+mod progress;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use contract::{CutKind, ObjectMetadata};
 
+pub use self::http::{ClientError, Http};
 pub use batches::{Batch, BatchLimits, Batches};
 pub use command::Command;
 pub use log::Log;

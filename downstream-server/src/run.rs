@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{AppState, LimitedListener, Peer, router};
 use crate::config::{Config, HandlerConfig, S3Credentials};
 use crate::fetch::Stores;
-use crate::handler::{Command, Handler, Log, Ndjson, OutputError};
+use crate::handler::{ClientError, Command, Handler, Http, Log, Ndjson, OutputError};
 use crate::inbox::{DatabaseError, Inbox, OpenError};
 use crate::live::Live;
 use crate::reconcile::Reconciler;
@@ -47,6 +47,9 @@ pub enum RunError {
     /// The handler's file could not be used.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The handler's client could not be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// No client of the store could be made.
     #[error("connecting to the store of bucket {bucket}: {source}")]
     Store {
@@ -76,7 +79,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
-            Self::Store { .. } => exit::CONFIG,
+            Self::Store { .. } | Self::Client(_) => exit::CONFIG,
             Self::Inbox(OpenError::Newer { .. })
             | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
             Self::Inbox(_)
@@ -116,6 +119,7 @@ pub async fn run_with(
         (None, HandlerConfig::Command(command)) => {
             Arc::new(Command::new(command.clone(), inbox.dir().to_owned()))
         }
+        (None, HandlerConfig::Http(http)) => Arc::new(Http::new(http.clone())?),
     };
     let live = Arc::new(Live::new(inbox.totals()));
     let stopping = CancellationToken::new();

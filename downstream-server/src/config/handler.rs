@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use contract::signature::Secret;
+
 use super::settings::Settings;
-use super::validate::between;
+use super::validate::{between, secrets};
 use super::values;
 use crate::handler::BatchLimits;
 
@@ -20,6 +22,38 @@ pub enum HandlerConfig {
     },
     /// A program, run for each object, batch or event.
     Command(CommandConfig),
+    /// A URL to which events are forwarded.
+    Http(HttpConfig),
+}
+
+/// How events are forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where they go: http or https.
+    pub url: String,
+    /// Each of them signs; none means unsigned.
+    pub secrets: Vec<Secret>,
+    /// Certificate authorities to trust instead of the built-in ones, in PEM.
+    pub ca_pem: Option<String>,
+    /// How a batch is written.
+    pub format: Format,
+    /// How large a batch is.
+    pub batches: BatchLimits,
+    /// Longest wait for an answer, connecting and sending included.
+    pub timeout: Duration,
+    /// Statuses from 400 to 499 that are tried again, besides 429.
+    pub retry_statuses: Vec<u16>,
+    /// What becomes of objects of set-aside events.
+    pub set_aside: SetAside,
+}
+
+/// How a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The lines as they are.
+    Ndjson,
+    /// A JSON array of them.
+    Json,
 }
 
 /// How a program is run.
@@ -65,24 +99,30 @@ pub enum SetAside {
 const OF_KINDS: &[(&str, &[&str])] = &[
     ("handler.path", &["ndjson"]),
     ("handler.command", &["command"]),
-    ("handler.feed", &["command"]),
-    ("handler.timeout", &["command"]),
     ("handler.later_codes", &["command"]),
     ("handler.dead_codes", &["command"]),
     ("handler.log_bytes", &["command"]),
     ("handler.spool_dir", &["command"]),
-    ("handler.batch_events", &["command"]),
-    ("handler.batch_bytes", &["command"]),
-    ("handler.max_event_bytes", &["command"]),
-    ("handler.set_aside", &["command"]),
+    ("handler.url", &["http"]),
+    ("handler.secrets", &["http"]),
+    ("handler.secret_file", &["http"]),
+    ("handler.ca_file", &["http"]),
+    ("handler.format", &["http"]),
+    ("handler.retry_statuses", &["http"]),
+    ("handler.feed", &["command", "http"]),
+    ("handler.timeout", &["command", "http"]),
+    ("handler.batch_events", &["command", "http"]),
+    ("handler.batch_bytes", &["command", "http"]),
+    ("handler.max_event_bytes", &["command", "http"]),
+    ("handler.set_aside", &["command", "http"]),
 ];
 
 pub(super) fn handler(s: &mut Settings) -> HandlerConfig {
     let kind = s.value("handler.kind", "log", |text| {
-        ["log", "ndjson", "command"]
+        ["log", "ndjson", "command", "http"]
             .into_iter()
             .find(|kind| *kind == text)
-            .ok_or_else(|| format!("`{text}` is none of log, ndjson and command"))
+            .ok_or_else(|| format!("`{text}` is none of log, ndjson, command and http"))
     });
     for (name, kinds) in OF_KINDS {
         if s.get(name).is_some() && !kinds.contains(&kind) {
@@ -102,6 +142,7 @@ pub(super) fn handler(s: &mut Settings) -> HandlerConfig {
             }
         }
         "command" => HandlerConfig::Command(command(s)),
+        "http" => HandlerConfig::Http(http(s)),
         _ => HandlerConfig::Log,
     }
 }
@@ -117,20 +158,65 @@ fn command(s: &mut Settings) -> CommandConfig {
             Vec::new()
         }),
     };
+    let limits = limits(s);
     CommandConfig {
         argv,
-        feed: feed(s),
+        feed: feed(s, limits, Feed::Object),
         timeout: s.value("handler.timeout", Duration::from_mins(5), values::duration),
-        later_codes: codes(s, "handler.later_codes", 75),
-        dead_codes: codes(s, "handler.dead_codes", 65),
+        later_codes: codes(s, "handler.later_codes", &[75], 1, 255),
+        dead_codes: codes(s, "handler.dead_codes", &[65], 1, 255),
         log_bytes: size(s, "handler.log_bytes", 64 << 10),
         spool_dir: s.optional("handler.spool_dir", |text| Ok(PathBuf::from(text))),
-        set_aside: s.value("handler.set_aside", SetAside::Skip, |text| match text {
-            "skip" => Ok(SetAside::Skip),
-            "deliver" => Ok(SetAside::Deliver),
-            _ => Err(format!("`{text}` is neither skip nor deliver")),
-        }),
+        set_aside: set_aside(s),
     }
+}
+
+fn http(s: &mut Settings) -> HttpConfig {
+    let url = s.optional("handler.url", |text| match reqwest::Url::parse(text) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(text.to_owned()),
+        Ok(_) => Err(format!("`{text}` does not begin with http:// or https://")),
+        Err(error) => Err(format!("`{text}` is not a URL: {error}")),
+    });
+    if url.is_none() && s.get("handler.url").is_none() {
+        s.mistake("handler.url: the http handler needs the URL that it forwards to");
+    }
+    let limits = limits(s);
+    let batches = match feed(s, limits, Feed::Batches(limits)) {
+        Feed::Batches(limits) => limits,
+        Feed::Object => {
+            s.mistake("handler.feed: http forwards batches or events, since it signs what it has seen whole");
+            limits
+        }
+    };
+    HttpConfig {
+        url: url.unwrap_or_default(),
+        secrets: secrets(s, "handler.secrets", "handler.secret_file"),
+        ca_pem: s.optional("handler.ca_file", |text| {
+            let pem = std::fs::read_to_string(text).map_err(|error| format!("reading {text}: {error}"))?;
+            match reqwest::Certificate::from_pem_bundle(pem.as_bytes()) {
+                Ok(authorities) if !authorities.is_empty() => Ok(pem),
+                Ok(_) => Err(format!("{text} holds no certificate")),
+                Err(error) => Err(format!("{text} is no PEM: {error}")),
+            }
+        }),
+        format: s.value("handler.format", Format::Ndjson, |text| match text {
+            "ndjson" => Ok(Format::Ndjson),
+            "json" => Ok(Format::Json),
+            _ => Err(format!("`{text}` is neither ndjson nor json")),
+        }),
+        batches,
+        timeout: s.value("handler.timeout", Duration::from_secs(30), values::duration),
+        retry_statuses: codes(s, "handler.retry_statuses", &[408, 409, 425], 400, 499),
+        set_aside: set_aside(s),
+    }
+}
+
+fn set_aside(s: &mut Settings) -> SetAside {
+    s.value("handler.set_aside", SetAside::Skip, |text| match text {
+        "skip" => Ok(SetAside::Skip),
+        "deliver" => Ok(SetAside::Deliver),
+        _ => Err(format!("`{text}` is neither skip nor deliver")),
+    })
 }
 
 /// A list is taken as it is. A single text is a program, or a JSON list, for a command line has
@@ -147,13 +233,16 @@ fn argv(values: Vec<String>) -> Result<Vec<String>, String> {
     }
 }
 
-fn feed(s: &mut Settings) -> Feed {
-    let limits = BatchLimits {
+fn limits(s: &mut Settings) -> BatchLimits {
+    BatchLimits {
         events: s.value("handler.batch_events", 1000, |text| between(text, 1, 1_000_000)),
         bytes: size(s, "handler.batch_bytes", 1 << 20),
         event_bytes: size(s, "handler.max_event_bytes", 16 << 20),
-    };
-    s.value("handler.feed", Feed::Object, |text| match text {
+    }
+}
+
+fn feed(s: &mut Settings, limits: BatchLimits, default: Feed) -> Feed {
+    s.value("handler.feed", default, |text| match text {
         "object" => Ok(Feed::Object),
         "batch" => Ok(Feed::Batches(limits)),
         "event" => Ok(Feed::Batches(BatchLimits { events: 1, ..limits })),
@@ -161,13 +250,16 @@ fn feed(s: &mut Settings) -> Feed {
     })
 }
 
-fn codes(s: &mut Settings, name: &'static str, default: i32) -> Vec<i32> {
+fn codes<T>(s: &mut Settings, name: &'static str, default: &[T], least: T, most: T) -> Vec<T>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
+{
     if s.get(name).is_none() {
-        return vec![default];
+        return default.to_vec();
     }
     let mut codes = Vec::new();
     for text in s.list(name) {
-        match between(&text, 1, 255) {
+        match between(&text, least, most) {
             Ok(code) => codes.push(code),
             Err(mistake) => s.mistake(format!("{name}: {mistake}")),
         }

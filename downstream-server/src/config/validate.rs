@@ -84,23 +84,7 @@ fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
             "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events",
         );
     }
-    let mut secrets = s.list("notices.secrets");
-    if let Some(path) = s.optional("notices.secret_file", |text| Ok(PathBuf::from(text))) {
-        match read_secrets(&path) {
-            Ok(lines) => secrets.extend(lines),
-            Err(mistake) => s.mistake(format!("notices.secret_file: {mistake}")),
-        }
-    }
-    let secrets: Vec<Secret> = secrets
-        .iter()
-        .filter_map(|text| match text.parse::<Secret>() {
-            Ok(secret) => Some(secret),
-            Err(error) => {
-                s.mistake(format!("notices.secrets: {error}"));
-                None
-            }
-        })
-        .collect();
+    let secrets = secrets(s, "notices.secrets", "notices.secret_file");
     if secrets.is_empty() && !listen.ip().is_loopback() {
         s.mistake(format!(
             "notices.secrets: unsigned notices are taken on loopback only, and listen is {listen}; \
@@ -114,6 +98,25 @@ fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
         max_bytes: s.value("notices.max_bytes", 0, |text| values::bytes(text).map(|bytes| bytes as usize)),
         read_timeout: s.value("notices.read_timeout", Duration::ZERO, values::duration),
     }
+}
+
+/// The secrets of a setting and of the file that another one names.
+pub(super) fn secrets(s: &mut Settings, name: &'static str, file: &'static str) -> Vec<Secret> {
+    let mut texts = s.list(name);
+    if let Some(path) = s.optional(file, |text| Ok(PathBuf::from(text))) {
+        match read_secrets(&path) {
+            Ok(lines) => texts.extend(lines),
+            Err(mistake) => s.mistake(format!("{file}: {mistake}")),
+        }
+    }
+    let mut secrets = Vec::new();
+    for text in texts {
+        match text.parse::<Secret>() {
+            Ok(secret) => secrets.push(secret),
+            Err(error) => s.mistake(format!("{name}: {error}")),
+        }
+    }
+    secrets
 }
 
 fn read_secrets(path: &Path) -> Result<Vec<String>, String> {

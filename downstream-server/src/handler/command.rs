@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::batches::{Batch, Batches};
+use super::progress::Progress;
 use super::{Delivery, Effect, Handler, HandlerError, NoEffect, skip_set_aside};
 use crate::config::{CommandConfig, Feed};
 use crate::fetch::Content;
@@ -33,6 +34,7 @@ pub struct Command {
     config: CommandConfig,
     /// Folder of the nameless files.
     spool: PathBuf,
+    progress: Progress,
 }
 
 impl Command {
@@ -40,7 +42,7 @@ impl Command {
     /// unless the configuration names another.
     pub fn new(config: CommandConfig, spool: PathBuf) -> Self {
         let spool = config.spool_dir.clone().unwrap_or(spool);
-        Self { config, spool }
+        Self { config, spool, progress: Progress::default() }
     }
 
     async fn whole(&self, delivery: &Delivery, content: &mut Content) -> Result<(), HandlerError> {
@@ -132,8 +134,12 @@ impl Handler for Command {
                 let environment = environment::of_object(delivery, content);
                 let mut batches = Batches::new(content, *limits);
                 while let Some(batch) = batches.next().await? {
-                    self.batch(delivery, &batch, environment.clone()).await?;
+                    if !self.progress.has(&delivery.id, &batch) {
+                        self.batch(delivery, &batch, environment.clone()).await?;
+                        self.progress.passed(&delivery.id, &batch);
+                    }
                 }
+                self.progress.forget(&delivery.id);
             }
         }
         Ok(Box::new(NoEffect))
