@@ -2,6 +2,7 @@
 
 mod channel;
 mod connect;
+mod cost;
 mod dead;
 
 use std::fmt;
@@ -48,6 +49,8 @@ enum Command {
     /// Decide on cuts that the store would never take, while no agent runs
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// What a month on AWS costs, beside Amazon Data Firehose and Apache Flume
+    Cost(cost::CostArgs),
 }
 
 /// What a command ends with that did not succeed: the exit code, and the text for stderr.
@@ -92,6 +95,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         return match command {
             Command::Channel(command) => channel::execute(command),
             Command::Dead(command) => dead::execute(command),
+            Command::Cost(args) => cost::execute(&args),
         };
     }
     let config = load(&cli)?;
