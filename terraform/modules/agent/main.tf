@@ -1,0 +1,85 @@
+# The agents: a slot each, and one balancer in front of them where it is asked for.
+
+data "aws_region" "current" {}
+
+locals {
+  # Most of the volume; the rest is for staging, journals and the file system.
+  capacity_gb = floor(var.instance.volume.size_gb * 0.7)
+  config = templatefile("${path.module}/agent.toml.tftpl", {
+    listen         = var.listen_address
+    ports          = var.ports
+    bucket         = var.bucket.name
+    region         = data.aws_region.current.name
+    endpoint       = var.s3_endpoint
+    prefix         = var.prefix
+    control_prefix = var.control_prefix
+    partition      = var.partition
+    codec          = var.codec
+    roll           = var.roll
+    capacity_gb    = max(1, local.capacity_gb)
+    staging_gb     = max(1, floor(var.instance.volume.size_gb * 0.15))
+    extra          = var.extra_config
+  })
+  slots = { for index in range(var.number) : "agent-${index}" => var.subnets[index % length(var.subnets)] }
+}
+
+data "aws_iam_policy_document" "agent" {
+  statement {
+    sid       = "Put"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    resources = ["${var.bucket.arn}/${var.prefix}*"]
+  }
+
+  # HEAD and GET are one action. A HEAD tells whether a put whose answer was lost has arrived.
+  statement {
+    sid       = "Look"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.bucket.arn}/${var.prefix}*", "${var.bucket.arn}/${var.control_prefix}*"]
+  }
+
+  statement {
+    sid       = "Claim"
+    actions   = ["s3:PutObject"]
+    resources = ["${var.bucket.arn}/${var.control_prefix}*"]
+  }
+
+  # Without it S3 answers 403 for an object that is not there, and "absent" could not be told from
+  # "forbidden".
+  statement {
+    sid       = "TellAbsentFromForbidden"
+    actions   = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    resources = [var.bucket.arn]
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+    content {
+      sid       = "Key"
+      actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+}
+
+module "slot" {
+  source   = "../instance"
+  for_each = local.slots
+
+  name              = var.name
+  slot              = each.key
+  program           = "agent"
+  config            = local.config
+  metrics_url       = "http://127.0.0.1:8081/metrics"
+  artifacts         = var.artifacts
+  policy_json       = data.aws_iam_policy_document.agent.json
+  subnet            = each.value
+  security_group_id = var.security_group_id
+  public_address    = var.instance.public_address
+  instance_type     = var.instance.type
+  architecture      = var.instance.architecture
+  ami_id            = var.instance.ami_id
+  key_name          = var.instance.key_name
+  volume            = var.instance.volume
+  target_group_arns = [for group in aws_lb_target_group.this : group.arn]
+  tags              = var.tags
+}

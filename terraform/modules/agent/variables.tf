@@ -1,0 +1,161 @@
+variable "name" {
+  description = "Name of the pipeline."
+  type        = string
+}
+
+variable "number" {
+  description = "How many agents, each with its own volume. They are spread over the subnets."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.number >= 1 && var.number <= 20 && floor(var.number) == var.number
+    error_message = "number is not between 1 and 20."
+  }
+}
+
+variable "subnets" {
+  description = "Subnets with their zones."
+  type        = list(object({ id = string, zone = string }))
+}
+
+variable "vpc_id" {
+  description = "The VPC."
+  type        = string
+}
+
+variable "security_group_id" {
+  description = "Security group of the agents."
+  type        = string
+}
+
+variable "balancer" {
+  description = "Where producers connect: `none`, `internal` or `public`, with the subnets and the security group of the balancer."
+  type = object({
+    kind              = string
+    subnet_ids        = optional(list(string), [])
+    security_group_id = optional(string)
+    certificate_arn   = optional(string)
+    domain_name       = optional(string)
+    ipv6              = optional(bool, false)
+  })
+  default = { kind = "none" }
+
+  validation {
+    condition     = contains(["none", "internal", "public"], var.balancer.kind)
+    error_message = "balancer.kind is not none, internal or public."
+  }
+  validation {
+    condition     = var.balancer.kind != "public" || try(can(regex("^arn:[a-z-]+:acm:", var.balancer.certificate_arn)), false)
+    error_message = "balancer.certificate_arn must be the ARN of a certificate where the balancer is public: events would cross the internet in clear."
+  }
+}
+
+variable "bucket" {
+  description = "Bucket of the events."
+  type        = object({ name = string, arn = string })
+}
+
+variable "prefix" {
+  description = "What the keys of events begin with."
+  type        = string
+}
+
+variable "control_prefix" {
+  description = "Where agents claim their channels."
+  type        = string
+}
+
+variable "kms_key_arn" {
+  description = "KMS key of the bucket; null if it has none."
+  type        = string
+  default     = null
+}
+
+variable "ports" {
+  description = "TCP ports of the HTTP and netcat sources."
+  type        = object({ http = number, netcat = number })
+}
+
+variable "listen_address" {
+  description = "Address that the sources listen on: 0.0.0.0, or [::] for IPv6 too."
+  type        = string
+  default     = "0.0.0.0"
+}
+
+variable "partition" {
+  description = "Template of the part of the key between prefix and object name, such as dt=%Y-%m-%d; empty for none."
+  type        = string
+  default     = "dt=%Y-%m-%d"
+}
+
+variable "codec" {
+  description = "How objects are compressed: none, gzip or zstd."
+  type        = string
+  default     = "zstd"
+
+  validation {
+    condition     = contains(["none", "gzip", "zstd"], var.codec)
+    error_message = "codec is not none, gzip or zstd."
+  }
+}
+
+variable "roll" {
+  description = "When an object is finished: its size as stored, and its age."
+  type = object({
+    size = optional(string, "64MiB")
+    age  = optional(string, "5m")
+  })
+  default = {}
+
+  validation {
+    condition     = can(regex("^[0-9]+(B|KiB|MiB|GiB)$", var.roll.size)) && can(regex("^[0-9]+(ms|s|m|h|d)$", var.roll.age))
+    error_message = "roll.size is not a size such as 64MiB, or roll.age not a duration such as 5m."
+  }
+}
+
+variable "s3_endpoint" {
+  description = "URL of an S3-compatible store instead of AWS."
+  type        = string
+  default     = null
+}
+
+variable "extra_config" {
+  description = "Further TOML for the end of the agent's configuration, such as another sink."
+  type        = string
+  default     = ""
+}
+
+variable "instance" {
+  description = "The instance of each agent; see the module `instance`."
+  type = object({
+    type           = optional(string, "t4g.small")
+    architecture   = optional(string, "arm64")
+    ami_id         = optional(string)
+    key_name       = optional(string)
+    public_address = optional(bool, false)
+    volume = optional(object({
+      size_gb         = optional(number, 20)
+      iops            = optional(number, 3000)
+      throughput_mb_s = optional(number, 125)
+      kms_key_arn     = optional(string)
+      final_snapshot  = optional(bool, false)
+    }), {})
+  })
+  default = {}
+}
+
+variable "artifacts" {
+  description = "What instances install."
+  type = object({
+    bucket = string
+    arn    = string
+    files  = map(object({ key = string, sha256 = string }))
+  })
+}
+
+variable "tags" {
+  description = "Tags of everything."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,180 @@
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  name              = "test"
+  subnets           = [{ id = "subnet-1", zone = "eu-central-1a" }, { id = "subnet-2", zone = "eu-central-1b" }]
+  vpc_id            = "vpc-1"
+  security_group_id = "sg-1"
+  bucket            = { name = "events", arn = "arn:aws:s3:::events" }
+  prefix            = "events/"
+  control_prefix    = "_sluicegate/"
+  ports             = { http = 8080, netcat = 4444 }
+  artifacts = {
+    bucket = "artifacts"
+    arn    = "arn:aws:s3:::artifacts"
+    files = {
+      "sluicegate-agent"                  = { key = "a/sluicegate-agent", sha256 = "aa" }
+      "sluicegate-server"                 = { key = "b/sluicegate-server", sha256 = "bb" }
+      "install.sh"                        = { key = "c/install.sh", sha256 = "cc" }
+      "systemd/sluicegate-agent.service"  = { key = "d/systemd/sluicegate-agent.service", sha256 = "dd" }
+      "systemd/sluicegate-server.service" = { key = "e/systemd/sluicegate-server.service", sha256 = "ee" }
+      "aws/volume.sh"                     = { key = "f/aws/volume.sh", sha256 = "ff" }
+      "aws/metrics.sh"                    = { key = "g/aws/metrics.sh", sha256 = "a1" }
+      "aws/sluicegate-metrics.service"    = { key = "h/aws/sluicegate-metrics.service", sha256 = "a2" }
+      "aws/sluicegate-metrics.timer"      = { key = "i/aws/sluicegate-metrics.timer", sha256 = "a3" }
+      "aws/secret.sh"                     = { key = "j/aws/secret.sh", sha256 = "a4" }
+      "aws/sluicegate-secret.service"     = { key = "k/aws/sluicegate-secret.service", sha256 = "a5" }
+      "aws/sluicegate-secret.timer"       = { key = "l/aws/sluicegate-secret.timer", sha256 = "a6" }
+    }
+  }
+}
+
+override_module {
+  target = module.slot
+  outputs = {
+    address           = "10.42.0.20"
+    volume_id         = "vol-0abc"
+    autoscaling_group = "test-agent-0"
+    slot              = "agent-0"
+    config            = ""
+    user_data         = ""
+    role_arn          = "arn:aws:iam::111122223333:role/sluicegate/test"
+  }
+}
+
+run "without_a_balancer_producers_use_the_agents_own_address" {
+  command = plan
+  module { source = "./modules/agent" }
+
+  assert {
+    condition     = output.http_url == "http://10.42.0.20:8080" && output.netcat_address == "10.42.0.20:4444" && length(aws_lb.this) == 0
+    error_message = "the agent cannot be reached where the outputs say"
+  }
+}
+
+run "an_agent_puts_and_looks_and_never_deletes" {
+  command = plan
+  module { source = "./modules/agent" }
+
+  assert {
+    condition = toset(flatten(data.aws_iam_policy_document.agent.statement[*].actions)) == toset([
+      "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads",
+    ])
+    error_message = "an agent may do more, or less, than docs/aws.md explains"
+  }
+  assert {
+    condition     = toset(flatten(data.aws_iam_policy_document.agent.statement[*].resources)) == toset(["arn:aws:s3:::events", "arn:aws:s3:::events/events/*", "arn:aws:s3:::events/_sluicegate/*"])
+    error_message = "an agent reaches beyond its prefixes"
+  }
+}
+
+run "agents_are_spread_over_the_zones" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { number = 3 }
+
+  assert {
+    condition     = local.slots == { agent-0 = var.subnets[0], agent-1 = var.subnets[1], agent-2 = var.subnets[0] } && length(output.slots) == 3
+    error_message = "agents are not spread"
+  }
+}
+
+run "an_internal_balancer_passes_both_sources_on" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { balancer = { kind = "internal", subnet_ids = ["subnet-1"], security_group_id = "sg-2" } }
+  override_resource {
+    target          = aws_lb.this
+    override_during = plan
+    values          = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/net/test-agents/1", dns_name = "agents.elb" }
+  }
+  override_resource {
+    target          = aws_lb_target_group.this
+    override_during = plan
+    values          = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/http/1" }
+  }
+
+  assert {
+    condition     = aws_lb.this[0].internal && toset([for listener in aws_lb_listener.this : "${listener.protocol} ${listener.port}"]) == toset(["TCP 8080", "TCP 4444"])
+    error_message = "the balancer faces the internet, or does not pass both sources on"
+  }
+  assert {
+    condition     = output.http_url == "http://agents.elb:8080" && output.netcat_address == "agents.elb:4444"
+    error_message = "the outputs do not name the balancer"
+  }
+}
+
+run "a_public_balancer_ends_tls_and_keeps_netcat_inside" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    balancer = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2", domain_name = "events.example.com",
+    certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1" }
+  }
+  override_resource {
+    target          = aws_lb.this
+    override_during = plan
+    values          = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/net/test-agents/1", dns_name = "agents.elb" }
+  }
+  override_resource {
+    target          = aws_lb_target_group.this
+    override_during = plan
+    values          = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/http/1" }
+  }
+
+  assert {
+    condition     = keys(aws_lb_listener.this) == ["http"] && aws_lb_listener.this["http"].protocol == "TLS" && aws_lb_listener.this["http"].port == 443
+    error_message = "something but TLS faces the internet"
+  }
+  assert {
+    condition     = output.http_url == "https://events.example.com" && output.netcat_address == "10.42.0.20:4444"
+    error_message = "the outputs do not name the public address"
+  }
+}
+
+run "agents_are_1_to_20" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    number = 0
+  }
+  expect_failures = [var.number]
+}
+
+run "a_balancer_is_one_of_three" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    balancer = { kind = "nlb" }
+  }
+  expect_failures = [var.balancer]
+}
+
+run "a_public_balancer_has_a_certificate" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    balancer = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2" }
+  }
+  expect_failures = [var.balancer]
+}
+
+run "a_codec_is_one_of_three" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    codec = "snappy"
+  }
+  expect_failures = [var.codec]
+}
+
+run "a_roll_carries_units" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    roll = { size = "64" }
+  }
+  expect_failures = [var.roll]
+}
