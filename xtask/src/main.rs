@@ -3,8 +3,10 @@
 mod bench;
 mod group;
 mod lambda;
+mod package;
 mod stage;
 mod stages;
+mod terraform;
 #[cfg(test)]
 mod tidy;
 mod tools;
@@ -25,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run every stage of the tests and print the time that each took
     Test(stage::TestArgs),
+    /// Build the programs as they are deployed, into dist/
+    Package(package::PackageArgs),
     /// Measure the agent, with the floor of the same bytes in the same run
     Bench(bench::BenchArgs),
 }
@@ -32,6 +36,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Test(args) => stage::run(&args),
+        Command::Package(args) => package::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

