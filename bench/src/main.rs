@@ -5,6 +5,7 @@
 //! The orchestrator starts three kinds of children: the counting endpoint and the floor (this
 //! program again) and the agent. Load comes from threads of the orchestrator itself.
 
+mod backlog;
 mod case;
 mod contestant;
 mod endpoint;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run the cases and print a table
     Run(RunArgs),
+    /// Start the agent on a long backlog, cold, with a store that does not answer
+    Backlog(backlog::BacklogArgs),
     /// The counting S3 endpoint (started by `run`)
     Endpoint {
         #[arg(long)]
@@ -83,6 +86,7 @@ pub(crate) struct RunArgs {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => round::run(&args),
+        Command::Backlog(args) => backlog::run(&args),
         Command::Endpoint { ready_file } => endpoint::run(&ready_file),
         Command::Floor { ready_file, dir, endpoint } => floor::run(&ready_file, &dir, endpoint),
     }

@@ -319,7 +319,7 @@ fn a_slot_of_another_channel_is_refused_and_one_that_is_there_twice_raises_the_i
         let disk = channel(0x40, true);
         assert!(hit(&disk, &older, &path, slot..slot + 4096, 0, Kind::Recycled));
         judge(&disk, &Refused("its two records are of different channels"), "a block of another identity");
-        let disk = channel(0x40, true);
+        let disk = channel(0x40, false);
         let incarnation = DurableChannel::inspect_on(&disk, &dir()).unwrap().identity.unwrap().1;
         assert!(hit(&disk, &older, &path, slot..slot + 4096, 4096 - slot, Kind::Duplicated));
         let (channel, _) = open(&disk);
