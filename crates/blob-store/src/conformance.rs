@@ -104,6 +104,7 @@ fn options(bytes: &[u8]) -> PutOptions {
         metadata: vec![("sluicegate-cut".into(), "7".into())],
         crc32c: crc32c::crc32c(bytes),
         conditional: true,
+        composite: false,
     }
 }
 

@@ -21,13 +21,15 @@ mod error;
 mod faulty;
 mod memory;
 mod probe;
+mod promises;
 mod s3;
 mod store;
 
 pub use body::{Body, ByteStream};
 pub use error::{ConnectError, ErrorKind, Operation, StoreError};
 pub use faulty::{Fault, FaultPlan, FaultyStore};
-pub use memory::MemoryStore;
+pub use memory::{Lacks, MemoryStore};
 pub use probe::{Finding, Probe, Step, probe};
+pub use promises::{Promises, promises};
 pub use s3::{Credentials, MultipartChecksum, S3Options, S3Store};
 pub use store::{BlobStore, Listed, Object, ObjectInfo, Page, Part, PutOptions, Stored, Upload, UploadId};

@@ -23,7 +23,19 @@ const SMALLEST_PART: usize = 5 << 20;
 pub struct MemoryStore {
     bucket: Arc<str>,
     smallest_part: usize,
+    lacks: Lacks,
     state: Arc<Mutex<State>>,
+}
+
+/// What a store may lack that speaks S3's protocol all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// `If-None-Match` is not looked at.
+    pub conditions: bool,
+    /// A completion with a checksum of the whole is refused.
+    pub whole_checksums: bool,
+    /// A head of an object that came in parts gives another checksum than that of its bytes.
+    pub right_checksums: bool,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +64,12 @@ struct Pending {
 impl MemoryStore {
     /// An empty bucket.
     pub fn new(bucket: &str) -> Self {
-        Self { bucket: bucket.into(), smallest_part: SMALLEST_PART, state: Arc::default() }
+        Self {
+            bucket: bucket.into(),
+            smallest_part: SMALLEST_PART,
+            lacks: Lacks::default(),
+            state: Arc::default(),
+        }
     }
 
     /// The same bucket taking parts below 5 MiB, so that tests can do with few bytes.
@@ -62,11 +79,23 @@ impl MemoryStore {
         self
     }
 
+    /// The same bucket, lacking what some servers lack.
+    #[must_use]
+    pub fn lacking(mut self, lacks: Lacks) -> Self {
+        self.lacks = lacks;
+        self
+    }
+
     /// Every object's newest version, by key: what a test compares.
     pub fn contents(&self) -> BTreeMap<String, Bytes> {
         let newest =
             |(key, versions): (&String, &Vec<Version>)| Some((key.clone(), versions.last()?.bytes.clone()));
         self.state().objects.iter().filter_map(newest).collect()
+    }
+
+    /// What this store makes of a request's options.
+    fn heeded(&self, put: &PutOptions) -> PutOptions {
+        PutOptions { conditional: put.conditional && !self.lacks.conditions, ..put.clone() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -170,7 +199,8 @@ impl BlobStore for MemoryStore {
     async fn put_if_absent(&self, key: &str, body: Body, put: &PutOptions) -> Result<Stored, StoreError> {
         admit(Operation::Put, key, put)?;
         let bytes = receive(Operation::Put, key, body, put.crc32c).await?;
-        self.state().store(Operation::Put, key, bytes, put)
+        let put = self.heeded(put);
+        self.state().store(Operation::Put, key, bytes, &put)
     }
 
     async fn create_upload(&self, key: &str, put: &PutOptions) -> Result<UploadId, StoreError> {
@@ -232,12 +262,17 @@ impl BlobStore for MemoryStore {
             }
             whole.extend_from_slice(bytes);
         }
-        if crc32c::crc32c(&whole) != put.crc32c {
+        if (self.lacks.whole_checksums && !put.composite) || crc32c::crc32c(&whole) != put.crc32c {
             return Err(refuse(OPERATION, key, ErrorKind::ChecksumMismatch, 400, "BadDigest"));
         }
         // Type, encoding and metadata were given when the upload was created.
+        let composite = put.composite;
         let put = PutOptions { conditional: put.conditional, ..pending.put.clone() };
-        let stored = state.store(OPERATION, key, whole.freeze(), &put)?;
+        let stored = state.store(OPERATION, key, whole.freeze(), &self.heeded(&put))?;
+        if let Some(version) = state.objects.get_mut(key).and_then(|versions| versions.last_mut()) {
+            let right = version.info.crc32c.filter(|_| !composite);
+            version.info.crc32c = right.map(|crc| crc ^ u32::from(self.lacks.right_checksums));
+        }
         state.uploads.remove(upload);
         Ok(stored)
     }

@@ -175,6 +175,7 @@ fn options() -> PutOptions {
         metadata: vec![(METADATA.0.into(), METADATA.1.into())],
         crc32c: crc32c::crc32c(CONTENT),
         conditional: true,
+        composite: false,
     }
 }
 

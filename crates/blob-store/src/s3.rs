@@ -51,8 +51,8 @@ impl S3Store {
         Self { connection: Arc::clone(&self.connection), bucket: bucket.into() }
     }
 
-    fn full_object(&self) -> bool {
-        self.connection.options.multipart_checksum == MultipartChecksum::FullObject
+    fn full_object(&self, put: &PutOptions) -> bool {
+        !put.composite && self.connection.options.multipart_checksum == MultipartChecksum::FullObject
     }
 
     fn call<'a>(&'a self, operation: Operation, subject: &'a str) -> Call<'a> {
@@ -102,7 +102,7 @@ impl BlobStore for S3Store {
             .set_content_encoding(put.content_encoding.clone())
             .set_metadata(metadata(put))
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
-            .set_checksum_type(self.full_object().then_some(ChecksumType::FullObject));
+            .set_checksum_type(self.full_object(put).then_some(ChecksumType::FullObject));
         let call = self.call(Operation::CreateUpload, key);
         let output = call.answer(request.send()).await?;
         output.upload_id.map(UploadId).ok_or_else(|| no_result(Operation::CreateUpload, key, "upload id"))
@@ -153,8 +153,8 @@ impl BlobStore for S3Store {
             .bucket(&*self.bucket)
             .key(key)
             .upload_id(&upload.0)
-            .set_checksum_crc32_c(self.full_object().then(|| checksum::to_header(put.crc32c)))
-            .set_checksum_type(self.full_object().then_some(ChecksumType::FullObject))
+            .set_checksum_crc32_c(self.full_object(put).then(|| checksum::to_header(put.crc32c)))
+            .set_checksum_type(self.full_object(put).then_some(ChecksumType::FullObject))
             .set_if_none_match(if_none_match(put))
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build());
         let call = self.call(Operation::CompleteUpload, key).waiting_long();

@@ -99,6 +99,8 @@ pub struct PutOptions {
     pub crc32c: u32,
     /// Store only if the key holds no object (`If-None-Match: *`).
     pub conditional: bool,
+    /// Of a multipart upload: only the parts' checksums vouch for its bytes, for stores that refuse one of the whole.
+    pub composite: bool,
 }
 
 /// What the store said about an object it has just stored.

@@ -32,12 +32,15 @@ async fn check_one(config: &S3SinkConfig) -> Result<(), Failure> {
         let outcome = if finding.outcome.is_ok() { "ok" } else { "FAILED" };
         println!("  {:?}: {outcome}", finding.step);
     }
-    if probe.honours_conditions() == Some(false) && !config.conditional {
+    if probe.honours_conditions() == Some(false) && config.conditional != Some(true) {
         println!(
             "  conditional puts are not kept, and this sink is told not to ask for them: weaker, as configured"
         );
     }
-    match probe.failures().find(|(_, error)| config.conditional || error.kind != ErrorKind::Unsupported) {
+    match probe
+        .failures()
+        .find(|(_, error)| config.conditional == Some(true) || error.kind != ErrorKind::Unsupported)
+    {
         None => Ok(()),
         Some((_, error)) => {
             Err(Failure { code: exit_code(error), text: probe.to_string().trim_end().to_owned() })

@@ -33,8 +33,8 @@ pub(super) const KEYS: Keys = Keys {
         ),
         key(
             "conditional",
-            "true",
-            "Whether puts carry If-None-Match. False only for stores that cannot: it looks before it puts, and promises less.",
+            "\"auto\"",
+            "Whether puts carry If-None-Match; \"auto\" asks an endpoint at start. Where it cannot, or with false, the sink looks before it puts, and promises less.",
         ),
         key(
             "payload_signing",
@@ -43,8 +43,8 @@ pub(super) const KEYS: Keys = Keys {
         ),
         key(
             "multipart_checksum",
-            "\"full_object\"",
-            "What vouches for large objects: \"full_object\", or \"composite\" for servers that know no other.",
+            "\"auto\"",
+            "What vouches for large objects: \"full_object\", \"composite\" for servers that know no other, or \"auto\", which asks an endpoint at start.",
         ),
         optional("ca_file", "PEM file of the certificate authorities to trust instead of the system's."),
         key(
@@ -187,7 +187,12 @@ const CREDENTIALS: Keys = Keys {
 /// Reads `[sinks.NAME]` of kind `s3`; `capacity_bytes` is that of its channel.
 pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3SinkConfig> {
     let store = read_store(section);
-    let conditional = section.get("conditional");
+    let conditional =
+        section.choice("conditional", &[("auto", None), ("true", Some(true)), ("false", Some(false))]);
+    let composite = section.choice(
+        "multipart_checksum",
+        &[("auto", None), ("full_object", Some(false)), ("composite", Some(true))],
+    );
     let prefix = section.get::<String>("prefix");
     let control_prefix = section.get::<String>("control_prefix");
     let partition = read_partition(section);
@@ -229,6 +234,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     Some(S3SinkConfig {
         store: store?,
         conditional: conditional?,
+        composite: composite?,
         prefix: prefix?,
         partition: partition?,
         unresolved: unresolved?,
@@ -256,10 +262,6 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
     let endpoint = section.optional::<String>("endpoint");
     let path_style = section.get("path_style");
     let payload_signing = section.get("payload_signing");
-    let multipart_checksum = section.choice(
-        "multipart_checksum",
-        &[("full_object", MultipartChecksum::FullObject), ("composite", MultipartChecksum::Composite)],
-    );
     let ca_file = section.optional::<PathBuf>("ca_file");
     let connect_timeout = section.get::<Duration>("connect_timeout");
     let read_timeout = section.get::<Duration>("read_timeout");
@@ -282,7 +284,8 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
         path_style: path_style?,
         credentials: credentials?,
         payload_signing: payload_signing?,
-        multipart_checksum: multipart_checksum?,
+        // Decided from put to put.
+        multipart_checksum: MultipartChecksum::FullObject,
         ca_file: ca_file?,
         connect_timeout: connect_timeout?,
         read_timeout: read_timeout?,

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::document::{Node, Table};
 use super::mistakes::{Mistake, Origin};
-use super::value::FromValue;
+use super::value::{FromValue, Word};
 
 /// One key of one kind of table: the documentation that people read, and the default that is in force.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +151,7 @@ impl<'a> Section<'a> {
 
     /// One of a fixed set of words.
     pub(super) fn choice<T: Clone>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
-        let word: String = self.get(name)?;
+        let Word(word) = self.get(name)?;
         let found = choices.iter().find(|(choice, _)| *choice == word).map(|(_, value)| value.clone());
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(choice, _)| format!("\"{choice}\"")).collect();

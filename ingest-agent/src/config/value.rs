@@ -96,6 +96,17 @@ impl FromValue for String {
     }
 }
 
+/// A word, where true and false are words too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word(pub(super) String);
+
+impl FromValue for Word {
+    const WHAT: &'static str = "true, false or a word in quotes";
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned).or_else(|| value.as_bool().map(|truth| truth.to_string())).map(Self)
+    }
+}
+
 impl FromValue for PathBuf {
     const WHAT: &'static str = "a path";
     fn from_value(value: &Value) -> Option<Self> {

@@ -26,6 +26,7 @@ pub mod dead;
 mod error;
 mod gather;
 mod known;
+mod learn;
 mod ledger;
 mod leftovers;
 mod pack;

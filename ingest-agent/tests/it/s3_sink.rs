@@ -15,3 +15,4 @@ mod rig;
 mod rolling;
 mod rot;
 mod steps;
+mod weaker;

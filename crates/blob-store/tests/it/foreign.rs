@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use blob_store::conformance::run;
-use blob_store::{BlobStore, Credentials, MultipartChecksum, S3Options, S3Store, probe};
+use blob_store::{BlobStore, Credentials, MultipartChecksum, S3Options, S3Store, probe, promises};
 
 /// The server is named by the environment:
 /// `SLUICEGATE_TEST_S3_ENDPOINT`, `_BUCKET`, `_ACCESS_KEY`,
@@ -43,6 +43,10 @@ async fn foreign_s3_departs_only_as_known() {
     let mut departed = report.departed();
     departed.retain(|name| !sometimes.iter().any(|race| race.trim_end_matches('?') == *name));
     assert_eq!(departed, always, "{report}");
+
+    let kept = promises(&*store, &format!("suite-{now}/promises")).await.unwrap();
+    eprintln!("{kept:?}");
+    assert_eq!(kept.conditions, !known.contains(&"put-if-absent"));
 
     let probe = probe(&*store, &format!("suite-{now}/control")).await;
     assert_eq!(probe.honours_conditions(), Some(!known.contains(&"put-if-absent")), "{probe}");

@@ -41,6 +41,7 @@ fn put_options() -> PutOptions {
         metadata: vec![("sluicegate-cut".into(), "1".into())],
         crc32c: crc32c::crc32c(SENT.as_bytes()),
         conditional: true,
+        composite: false,
     }
 }
 

@@ -17,7 +17,10 @@ pub struct S3SinkConfig {
     /// Where the bucket is, and who we are there.
     pub store: S3Options,
     /// Whether puts carry `If-None-Match: *`. Without it a store is asked before each put, which is weaker.
-    pub conditional: bool,
+    /// `None`: as the store was found to keep it.
+    pub conditional: Option<bool>,
+    /// Whether multipart uploads are vouched for by their parts' checksums alone. `None`: as the store was found.
+    pub composite: Option<bool>,
     /// What every key begins with; nothing but the claim is written outside of it.
     pub prefix: String,
     /// The part of the key between prefix and object name.

@@ -2,10 +2,10 @@
 //! across an await, so nobody ever waits for one.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use blob_store::BlobStore;
+use blob_store::{BlobStore, Promises};
 use contract::{ChannelId, SinkName};
 use durable_channel::{Cursor, Reader};
 
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(super) channel: ChannelId,
     pub(super) config: S3SinkConfig,
     pub(super) seams: Seams,
+    /// What the store keeps; set before anything is sent to it.
+    pub(super) promises: OnceLock<Promises>,
     pub(super) metrics: Arc<SinkMetrics>,
     pub(super) dir: Option<PathBuf>,
     pub(super) reader: Mutex<Reader>,
@@ -51,6 +53,16 @@ impl Shared {
     /// The store of a bucket.
     pub(super) fn bucket(&self, name: &str) -> Arc<dyn BlobStore> {
         (self.seams.buckets)(name)
+    }
+
+    /// What the store keeps, as configured or as found.
+    pub(super) fn promises(&self) -> Promises {
+        let found = self.promises.get().copied().unwrap_or(Promises::ALL);
+        Promises {
+            conditions: self.config.conditional.unwrap_or(found.conditions),
+            whole_checksums: self.config.composite.map_or(found.whole_checksums, |composite| !composite),
+            ..found
+        }
     }
 
     /// Stops here, if a test wants a crash here.

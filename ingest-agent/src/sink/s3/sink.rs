@@ -3,7 +3,7 @@
 mod reading;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use contract::ChannelId;
@@ -18,6 +18,7 @@ use super::config::S3SinkConfig;
 use super::cut::BytesAt;
 use super::error::S3SinkError;
 use super::gather::Gather;
+use super::learn;
 use super::ledger::Ledger;
 use super::leftovers;
 use super::pack::Packer;
@@ -107,6 +108,7 @@ impl Sink {
                 channel: channel_id,
                 config,
                 seams,
+                promises: OnceLock::new(),
                 metrics: ctx.metrics,
                 dir,
                 reader: ctx.reader.into(),
@@ -169,6 +171,7 @@ impl Sink {
                 }
             }
         }
+        learn::learn(shared).await;
         shared.reach("before_leftovers")?;
         if shared.dir.is_some() {
             leftovers::abort(shared).await;

@@ -80,7 +80,7 @@ impl Upload {
                 self.remake().await?;
                 continue;
             };
-            if !self.shared.config.conditional {
+            if !self.shared.promises().conditions {
                 match self.look(Then::Restart).await? {
                     Found::Nothing(_) => {}
                     Found::Equal(attempt) => return Ok(Shipped::Stored { attempt }),
@@ -172,14 +172,15 @@ impl Upload {
     }
 
     /// Which attempt an object is: by cut, length and checksum in its metadata, its length, and the checksum
-    /// that the store keeps. Never by its ETag.
+    /// that the store keeps, if it keeps the right ones. Never by its ETag.
     fn equal(&self, info: &ObjectInfo) -> Option<u64> {
         let found = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str)).ok()?;
+        let trusted = info.crc32c.filter(|_| self.shared.promises().right_checksums);
         let is = |attempt: &Attempt| {
             found.cut == self.cut.id(&self.shared.name)
                 && (found.length, found.crc32c) == (attempt.length, attempt.crc32c)
                 && info.length == attempt.length
-                && info.crc32c.is_none_or(|crc| crc == attempt.crc32c)
+                && trusted.is_none_or(|crc| crc == attempt.crc32c)
         };
         self.attempts.iter().rposition(is).map(|index| index as u64)
     }
@@ -247,7 +248,8 @@ impl Upload {
             content_encoding: self.cut.content_encoding.clone(),
             metadata: self.cut.metadata(&self.shared.name, attempt).to_pairs(),
             crc32c: attempt.crc32c,
-            conditional: self.shared.config.conditional,
+            conditional: self.shared.promises().conditions,
+            composite: !self.shared.promises().whole_checksums,
         }
     }
 

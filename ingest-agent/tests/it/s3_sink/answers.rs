@@ -113,7 +113,7 @@ async fn bytes_that_changed_on_the_way_are_sent_again() {
 #[tokio::test]
 async fn a_store_without_conditional_puts_is_looked_at_before_each() {
     let mut weak = config("");
-    weak.conditional = false;
+    weak.conditional = Some(false);
     let plan = script(Operation::Put, &[Fault::After(ErrorKind::Timeout)]);
     assert_eq!(ship(weak, plan).await.1, [1, 2, 0, 0]);
 }

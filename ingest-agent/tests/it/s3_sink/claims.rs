@@ -120,7 +120,7 @@ async fn a_copy_with_sealed_cuts_sends_nothing_but_its_claim() {
 
 #[tokio::test]
 async fn a_fork_ends_when_the_copy_is_adopted_and_nothing_is_lost() {
-    for (conditional, put_limit) in [(true, 1 << 20), (true, 1), (false, 1 << 20)] {
+    for (conditional, put_limit) in [(None, 1 << 20), (None, 1), (Some(false), 1 << 20)] {
         let dir = tempfile::tempdir().unwrap();
         let (original, clone) = (dir.path().join("original"), dir.path().join("copy"));
         let store = store();

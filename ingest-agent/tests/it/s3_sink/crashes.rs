@@ -45,7 +45,6 @@ fn random_config(random: &mut Random) -> S3SinkConfig {
     config.staging_bytes = if random.one_in(3) { 20_000 } else { 64 << 20 };
     config.max_open_partitions = 1 + random.below(6) as usize;
     config.upload_concurrency = 1 + random.below(3) as usize;
-    config.conditional = true;
     config
 }
 

@@ -43,7 +43,8 @@ pub(super) fn config(template: &str) -> S3SinkConfig {
     let partition = PartitionTemplate::parse(template, PartitionOptions::default()).expect("a good template");
     S3SinkConfig {
         store: S3Options::new("bucket"),
-        conditional: true,
+        conditional: None,
+        composite: None,
         prefix: "logs/".to_owned(),
         partition,
         unresolved: Unresolved::Fallback,
