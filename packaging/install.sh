@@ -36,6 +36,10 @@ here=$(dirname "$0")
 case $kind in agent) id=870 ;; server) id=871 ;; esac
 passwd=$root/etc/passwd
 group=$root/etc/group
+if grep -s "^[^:]*:[^:]*:$id:" "$passwd" "$group" | grep -qv ":$name:\|^$name:"; then
+  echo "install.sh: the number $id of $name belongs to somebody else here" >&2
+  exit 65
+fi
 if ! grep -qs "^$name:" "$group"; then
   mkdir -p "$root/etc"
   echo "$name:x:$id:" >>"$group"

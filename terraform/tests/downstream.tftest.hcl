@@ -72,6 +72,20 @@ run "the_page_answers_on_loopback_and_only_our_bucket_is_taken" {
   }
 }
 
+run "a_handler_of_your_own_stands_alone" {
+  command = plan
+  module { source = "./modules/downstream" }
+  variables {
+    handler      = "custom"
+    extra_config = "[handler]\nkind = \"command\"\n"
+  }
+
+  assert {
+    condition     = length(regexall("\\[handler\\]", output.config)) == 1 && strcontains(output.config, "kind = \"command\"")
+    error_message = "there are two handlers, or none"
+  }
+}
+
 run "a_port_needs_no_privilege" {
   command = plan
   module { source = "./modules/downstream" }

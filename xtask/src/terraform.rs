@@ -4,7 +4,7 @@
 //! Providers come from the folder named by `TF_PLUGIN_MIRROR`, laid out as `terraform providers mirror`
 //! does, or from the network where there is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
@@ -22,7 +22,7 @@ pub(crate) fn modules(_: &Context) -> Outcome {
     if let Err(why) = terraform_is_here() {
         return Outcome::NotRun(why);
     }
-    if let Err(why) = every_validation_fails_in_a_test() {
+    if let Err(why) = every_validation_fails_in_a_test().and_then(|()| every_action_is_explained()) {
         return Outcome::Failed(why);
     }
     let scanner = match tools::venv("checkov", &[CHECKOV]) {
@@ -87,6 +87,7 @@ pub(crate) fn instances(context: &Context) -> Outcome {
     };
     let mut driver = Command::new("python3");
     driver.current_dir(root()).arg("packaging/tests/instance.py");
+    driver.env("TF_DATA_DIR", target().join("tools/terraform/render"));
     driver.arg("--work").arg(target().join("tools/instance"));
     with_mirror(&mut driver);
     Outcome::of([lint, cargo(&["xtask", "package"]), driver])
@@ -175,6 +176,46 @@ fn every_validation_fails_in_a_test() -> Result<(), String> {
     if bare.is_empty() { Ok(()) } else { Err(bare.join("\n")) }
 }
 
+/// Each IAM action that a module allows or denies stands in docs/aws.md, with its reason.
+fn every_action_is_explained() -> Result<(), String> {
+    let page =
+        fs::read_to_string(root().join("docs/aws.md")).map_err(|error| format!("docs/aws.md: {error}"))?;
+    let mut absent = Vec::new();
+    for module in fs::read_dir(root().join("terraform/modules")).map_err(|error| error.to_string())? {
+        let module = module.map_err(|error| error.to_string())?.path();
+        for file in fs::read_dir(&module).map_err(|error| error.to_string())? {
+            let path = file.map_err(|error| error.to_string())?.path();
+            if path.extension().is_some_and(|extension| extension == "tf") {
+                let text =
+                    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let unexplained =
+                    actions(&text).into_iter().filter(|action| !page.contains(&format!("`{action}`")));
+                absent.extend(unexplained.map(|action| format!("{}: {action}", path.display())));
+            }
+        }
+    }
+    if absent.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("docs/aws.md does not explain {}", absent.join(", ")))
+    }
+}
+
+/// The texts between quotes that have the form of an action: `service:Action`.
+fn actions(text: &str) -> BTreeSet<&str> {
+    let is_action = |text: &&str| {
+        text.split_once(':').is_some_and(|(service, action)| {
+            !service.is_empty()
+                && service.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+                && action.starts_with(|first: char| first.is_ascii_uppercase())
+                && action.bytes().all(|byte| byte.is_ascii_alphabetic())
+        })
+    };
+    // Condition keys have the same form, and say so in the line.
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("variable "));
+    lines.flat_map(|line| line.split('"').skip(1).step_by(2)).filter(is_action).collect()
+}
+
 /// How many `validation` blocks each variable has.
 fn validations(text: &str) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
@@ -192,6 +233,13 @@ fn validations(text: &str) -> BTreeMap<&str, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actions_are_told_from_condition_keys_and_addresses() {
+        let text =
+            "actions = [\"s3:GetObject\", \"ec2:*\"]\n  variable = \"aws:SourceArn\"\n url = \"https://x\"";
+        assert_eq!(actions(text), BTreeSet::from(["s3:GetObject"]));
+    }
 
     #[test]
     fn each_validation_block_is_counted() {

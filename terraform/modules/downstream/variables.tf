@@ -58,13 +58,13 @@ variable "listen_address" {
 }
 
 variable "handler" {
-  description = "Who gets the objects: `log`, or `ndjson` for a file on the data volume."
+  description = "Who gets the objects: `log`, `ndjson` for a file on the data volume, or `custom`: then `extra_config` holds the table `[handler]`."
   type        = string
   default     = "ndjson"
 
   validation {
-    condition     = contains(["log", "ndjson"], var.handler)
-    error_message = "handler is not log or ndjson; others go into extra_config."
+    condition     = contains(["log", "ndjson", "custom"], var.handler)
+    error_message = "handler is not log, ndjson or custom; custom takes any other from extra_config."
   }
 }
 
