@@ -109,9 +109,10 @@
 //!
 //! ## A full disk
 //!
-//! Appends are refused while there is no reserve, or less free space than the floor. Everything that drains works
-//! without new space: progress and identity are overwritten in place, journals are allocated ahead, and the frames
-//! that opening copies go to the reserve.
+//! Appends are refused while there is no reserve, or less free space than the floor; without a reserve nothing is
+//! written either, and what was accepted waits for one. Everything that drains works without new space: progress and
+//! identity are overwritten in place, journals are allocated ahead, and the frames that opening copies go to the
+//! reserve.
 //!
 //! ## Journals: `NAME.a`, `NAME.b`
 //!

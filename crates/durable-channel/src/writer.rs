@@ -28,7 +28,7 @@ pub(crate) struct Writer {
     /// The size of the reserve, if there is one.
     reserve: Option<u64>,
     pending: VecDeque<Queued>,
-    /// What is pending found no segment and no disk space for one.
+    /// What is pending found no segment, or no disk space for the one in reserve.
     stuck: bool,
     /// The positions below this are written.
     written_end: u64,
@@ -112,7 +112,8 @@ impl Writer {
         };
         let needed = align(next.batch.len_bytes() as u64);
         let fits = self.live.as_ref().is_some_and(|live| live.offset + needed <= live.bytes);
-        self.stuck = !fits && !self.rotate(needed)?;
+        // Opening after a crash copies what this writes, and needs a reserve for that on a disk that may be full.
+        self.stuck = !(fits || self.rotate(needed)?) || self.reserve.is_none();
         if self.stuck {
             if closing {
                 self.shared
@@ -123,6 +124,9 @@ impl Writer {
             return Ok(Turn::Idle);
         }
         self.write_group()?;
+        if self.needs_reserve_soon() {
+            self.check_space()?;
+        }
         Ok(Turn::Synced)
     }
 
@@ -192,7 +196,8 @@ impl Writer {
         Ok(true)
     }
 
-    /// Looks at the free space and makes the reserve if it is missing. Puts are accepted only with both.
+    /// Looks at the free space and makes the reserve if it is missing. Puts are accepted only with both, and
+    /// are refused early enough that what was accepted finds room.
     fn check_space(&mut self) -> Result<(), Failed> {
         self.space_checked = Some(Instant::now());
         let log = &self.shared.log;
@@ -201,11 +206,22 @@ impl Writer {
             self.reserve = Some(self.options.segment_bytes);
         }
         let free = log.disk.free_bytes(&log.dir).map_err(failed)?;
-        let refuse = self.reserve.is_none() || free < self.options.free_disk_floor_bytes;
+        // Taking the reserve needs room for another one.
+        let last = self.needs_reserve_soon() && free < self.options.segment_bytes;
+        let refuse = self.reserve.is_none() || last || free < self.options.free_disk_floor_bytes;
         if self.shared.queue.set_space(free, refuse) {
             self.shared.progress();
         }
         Ok(())
+    }
+
+    /// Whether what may be queued has no room in the live segment.
+    fn needs_reserve_soon(&self) -> bool {
+        let Options { max_group_bytes, max_frame_bytes, segment_bytes, .. } = self.options;
+        let queued = max_group_bytes + u64::from(max_frame_bytes);
+        // Half a segment is always of use, however small segments are.
+        let queued = queued.min((segment_bytes - HEADER_BLOCK_BYTES) / 2);
+        self.live.as_ref().is_none_or(|live| live.bytes - live.offset < queued)
     }
 
     fn make_reserve(&self) -> io::Result<bool> {

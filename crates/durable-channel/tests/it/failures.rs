@@ -48,7 +48,7 @@ fn a_full_disk_refuses_puts_while_drains_go_on_and_resumes_by_itself() {
     let (channel, _) = open(&disk);
     let mut reader = channel.reader("r", Start::Oldest).unwrap();
     // Room for the first segment and its reserve, and not for another.
-    disk.set_capacity(Some(disk.used_bytes() + 100));
+    disk.set_capacity(Some(disk.used_bytes() + tiny().segment_bytes + 100));
     let refused = loop {
         match channel.append(batch(&channel, &[&[1; 1_000]])) {
             Ok(_) => drop(channel.step()),
@@ -108,6 +108,26 @@ fn a_channel_opens_reads_and_releases_on_a_full_disk() {
     channel.reader("r", Start::Oldest).unwrap().release(20).unwrap();
     channel.step();
     assert!(channel.append(batch(&channel, &[b"room again"])).is_ok());
+}
+
+#[test]
+fn a_channel_that_is_killed_at_any_moment_while_its_disk_fills_up_opens_on_the_full_disk_i1() {
+    for appends in 1..30 {
+        let disk = SimDisk::new();
+        let (channel, _) = open(&disk);
+        drop(channel.reader("r", Start::Oldest).unwrap());
+        // Room for the first segment and its reserve, and not for another.
+        disk.set_capacity(Some(disk.used_bytes() + tiny().segment_bytes + 100));
+        for _ in 0..appends {
+            let _ = channel.append(batch(&channel, &[&[1; 1_000]]));
+            channel.step();
+        }
+        let synced = channel.synced_end();
+        let disk = disk.restart();
+        disk.set_capacity(Some(disk.used_bytes()));
+        let (_, recovery) = open(&disk);
+        assert!(recovery.next >= synced, "I1: {recovery:?} after {synced}");
+    }
 }
 
 #[test]
