@@ -96,6 +96,29 @@ async fn a_change_that_is_refused_half_way_leaves_nothing_of_itself() {
 }
 
 #[tokio::test]
+async fn a_commit_that_failed_leaves_the_bytes_that_its_rows_may_name_to_the_next_start() {
+    let (dir, store) = store().await;
+    let bytes = staged(&store, b"x");
+    let change = store.write(move |rows, after| {
+        put(rows, after, put_of("k", Condition::Always), bytes)?;
+        // Looked at by the commit, and refused there.
+        rows.execute_batch(
+            "CREATE TABLE one (id INTEGER PRIMARY KEY);
+             CREATE TABLE two (one REFERENCES one (id) DEFERRABLE INITIALLY DEFERRED);
+             INSERT INTO two VALUES (1);",
+        )?;
+        Ok(())
+    });
+    assert!(matches!(change.await, Err(StoreError::Io { .. })));
+    assert_eq!(in_staging(&store), 1, "whoever failed to commit cannot know that it came to nothing");
+    store.write(|rows, _| catalog::create_bucket(rows, "other", 0)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = Store::open(dir.path(), false, Duration::ZERO).unwrap();
+    assert_eq!(in_staging(&store), 0, "no row names it");
+}
+
+#[tokio::test]
 async fn an_opened_file_is_the_one_that_its_row_describes_while_others_overwrite_it() {
     let (_dir, store) = store().await;
     let overwrite = |size: usize| {

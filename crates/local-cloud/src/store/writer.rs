@@ -186,8 +186,12 @@ impl Loop {
         if self.sync && !after.kept.is_empty() {
             sync_dir(self.layout.staging())?;
         }
-        transaction.commit()?;
+        // Numbers are used up even if it cannot be told whether the rows that have them are committed.
         self.last_sequence = after.last_sequence;
+        if let Err(error) = transaction.commit() {
+            after.leave_to_the_next_start();
+            return Err(error.into());
+        }
         Ok(after)
     }
 }
@@ -227,6 +231,13 @@ impl After {
     /// Invocations were queued, or a failed one is to be tried again.
     pub(super) fn wake_invokers(&mut self) {
         self.wakes_invokers = true;
+    }
+
+    /// The commit failed, and may be on the disk all the same: the next start sees whether a row names a file.
+    fn leave_to_the_next_start(self) {
+        for (staged, _) in self.kept {
+            staged.take_over();
+        }
     }
 
     /// Moves and removes files. A failure here loses nothing: the rows are committed, readers look into staging
