@@ -36,9 +36,11 @@ impl Pipeline {
     pub async fn start_in(dir: &Path) -> Self {
         let ready_file = dir.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
+        let log = std::fs::File::create(dir.join("stderr.log")).expect("a log can be made");
         let mut child = command(&dir.join("data"))
             .arg("--ready-file")
             .arg(&ready_file)
+            .stderr(log)
             .spawn()
             .expect("sluicegate starts");
         let ready = until("the pipeline being ready", Duration::from_secs(60), async || {
@@ -124,6 +126,17 @@ impl Pipeline {
         let status =
             ended.expect("the pipeline stops within its limits").expect("the pipeline can be waited for");
         assert!(status.success(), "the pipeline ended with {status}");
+    }
+
+    /// What it says on stderr.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.dir.join("stderr.log")).unwrap_or_default()
+    }
+
+    /// Waits for its end: the exit code, `None` after a signal that kills.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.expect("the pipeline ends").expect("the pipeline can be waited for").code()
     }
 
     /// Every line of S3's request log.

@@ -46,12 +46,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 child.stop(STOP_WITHIN).await;
             }
         };
-        tokio::select! {
-            () = in_order => {}
+        let code = tokio::select! {
+            () = in_order => exit::OK,
             // Dropping the children kills them; everything that was answered is on disk.
-            () = stop.received() => eprintln!("sluicegate: stopped at once"),
-        }
-        watched.map(|()| ExitCode::from(exit::OK))
+            () = stop.received() => {
+                eprintln!("sluicegate: stopped at once");
+                exit::KILLED
+            }
+        };
+        watched.map(|()| ExitCode::from(code))
     })
 }
 
