@@ -35,6 +35,8 @@ pub enum Fault {
     SpoilAnswer(StatusCode),
     /// Passed on later.
     Slow(Duration),
+    /// The server does it, and its answer comes this much later.
+    Late(Duration),
     /// The server does it, and the answer's body breaks off in the middle.
     CutBody,
     /// The server does it, then this happens, then the connection breaks.
@@ -146,6 +148,11 @@ async fn meddle(upstream: SocketAddr, request: Request<Incoming>, fault: Fault) 
         Fault::Slow(pause) => {
             tokio::time::sleep(pause).await;
             Ok(pass(upstream, request).await)
+        }
+        Fault::Late(pause) => {
+            let answer = pass(upstream, request).await;
+            tokio::time::sleep(pause).await;
+            Ok(answer)
         }
         Fault::CutBody => {
             let (parts, body) = whole(upstream, request).await?;

@@ -4,14 +4,21 @@
 //! The programs are the ones of the target folder that this test itself was built into, or of the
 //! folder that `SLUICEGATE_PROGRAMS` names; `cargo xtask test` builds them first.
 
+pub mod faults;
 pub mod front;
+pub mod host;
+pub mod ledger;
+pub mod load;
 pub mod oracle;
 pub mod parts;
 pub mod pipeline;
 pub mod process;
 pub mod producer;
 pub mod random;
+pub mod soak;
+pub mod tally;
 pub mod trace;
+pub mod verdict;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

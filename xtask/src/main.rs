@@ -1,9 +1,10 @@
-//! `cargo xtask test | bench`: the commands that CI and people share.
+//! `cargo xtask test | bench | soak`: the commands that CI and people share.
 
 mod bench;
 mod group;
 mod lambda;
 mod package;
+mod soak;
 mod stage;
 mod stages;
 mod terraform;
@@ -31,6 +32,8 @@ enum Command {
     Package(package::PackageArgs),
     /// Measure the agent, with the floor of the same bytes in the same run
     Bench(bench::BenchArgs),
+    /// Kill everything at random for some minutes, then look whether each event is where it should be
+    Soak(soak::SoakArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -38,5 +41,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => stage::run(&args),
         Command::Package(args) => package::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Soak(args) => soak::run(&args),
     }
 }

@@ -20,6 +20,9 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "build", proves: "the programs build as users build them", run: build },
     Stage { name: "e2e", proves: "the real programs as processes: kill -9, memory, examples", run: e2e },
     Stage { name: "sync", proves: "no answer before its sync: the agent under strace", run: sync },
+    Stage { name: "disk", proves: "nothing is lost on a full disk: a small one, mounted", run: disk },
+    Stage { name: "clock", proves: "nothing is lost while the clock jumps: libfaketime", run: clock },
+    Stage { name: "memory", proves: "a gigabyte by HTTP in a memory cgroup of 128 MiB", run: memory },
     Stage { name: "readme", proves: "the lines that README says to paste work as they stand", run: readme },
     Stage {
         name: "foreign-s3",
@@ -95,6 +98,30 @@ fn sync(context: &Context) -> Outcome {
         }
     }
     host("sync::")
+}
+
+fn disk(_: &Context) -> Outcome {
+    if let Err(why) = tools::may("mount -t tmpfs -o size=1m tmpfs $DIR && umount $DIR") {
+        return Outcome::NotRun(format!("mounting is not allowed, run as root: {why}"));
+    }
+    host("disk::")
+}
+
+fn clock(context: &Context) -> Outcome {
+    if let Err(why) = tools::debian(context, "faketime", &["faketime"]) {
+        return Outcome::NotRun(why);
+    }
+    host("clock::")
+}
+
+fn memory(_: &Context) -> Outcome {
+    let v1 = "mkdir /sys/fs/cgroup/memory/sluicegate-$$ && rmdir /sys/fs/cgroup/memory/sluicegate-$$";
+    let v2 = "mkdir /sys/fs/cgroup/sluicegate-$$ && test -e /sys/fs/cgroup/sluicegate-$$/memory.max; \
+              found=$?; rmdir /sys/fs/cgroup/sluicegate-$$; exit $found";
+    if let Err(why) = tools::may(v1).or_else(|_| tools::may(v2)) {
+        return Outcome::NotRun(format!("a memory cgroup cannot be made, run as root: {why}"));
+    }
+    host("cgroup::")
 }
 
 fn readme(context: &Context) -> Outcome {

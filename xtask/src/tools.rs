@@ -34,6 +34,14 @@ pub(crate) fn debian(context: &Context, program: &str, packages: &[&str]) -> Res
     Err(format!("{program} is missing: `{command}` installs it, or `cargo xtask test --install` as root"))
 }
 
+/// Tries a shell command that needs rights, with a folder of its own in `$DIR`; the error is what it said.
+pub(crate) fn may(script: &str) -> Result<(), String> {
+    let script = format!("DIR=$(mktemp -d); ({script}); ended=$?; rmdir $DIR; exit $ended");
+    let output = Command::new("sh").args(["-c", &script]).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
 /// An S3 server that is not ours, from the Python package index; stopped when dropped.
 pub(crate) struct Server {
     pub(crate) name: &'static str,

@@ -1,6 +1,13 @@
 //! Whole-process tests of the pipeline and of the agent alone.
 
+#[cfg(feature = "host")]
+mod cgroup;
+#[cfg(feature = "host")]
+mod clock;
 mod command;
+#[cfg(feature = "host")]
+mod disk;
+mod ends;
 mod examples;
 #[cfg(feature = "foreign-s3")]
 mod foreign;
@@ -8,6 +15,7 @@ mod front;
 mod kills;
 mod log;
 mod memory;
+mod oracle;
 mod readme;
 #[cfg(feature = "host")]
 mod sync;
