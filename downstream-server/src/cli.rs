@@ -2,13 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use contract::exit;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
-use crate::config::{Config, LogConfig, Start};
-use crate::run::run;
+use crate::config::{Config, ConfigError, LogConfig, Start};
+use crate::handler::Handler;
+use crate::run::run_handler;
 
 /// Runs the server for a command line, whose first argument is the program's name, and returns
 /// the exit code (see [`contract::exit`]). It starts its own runtime and takes SIGTERM and
@@ -18,7 +22,20 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    let config = match Start::from_args(args, |name| std::env::var(name).ok()) {
+    start(args.into_iter().map(Into::into).collect(), None)
+}
+
+/// As [`main`], with a handler of the caller's own instead of the configured one.
+pub fn main_with<I>(args: I, handler: impl Handler + 'static) -> u8
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    start(args.into_iter().map(Into::into).collect(), Some(Arc::new(handler)))
+}
+
+fn start(args: Vec<OsString>, handler: Option<Arc<dyn Handler>>) -> u8 {
+    let config = match read(&args) {
         Ok(Start::Run(config)) => *config,
         Ok(Start::Print(text)) => {
             // A reader that hung up wants no more.
@@ -30,7 +47,7 @@ where
             return exit::CONFIG;
         }
     };
-    start_log(&config.log);
+    let level = start_log(&config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -38,10 +55,36 @@ where
             return exit::UNAVAILABLE;
         }
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(async {
+        tokio::spawn(follow_level(args, level));
+        Box::pin(serve(config, handler)).await
+    })
 }
 
-async fn serve(config: Config) -> u8 {
+fn read(args: &[OsString]) -> Result<Start, ConfigError> {
+    Start::from_args(args, |name| std::env::var(name).ok())
+}
+
+/// Each SIGHUP reads the settings again and takes the log's level over, and nothing else.
+async fn follow_level(args: Vec<OsString>, level: Level) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        match read(&args) {
+            Ok(Start::Run(config)) => {
+                tracing::info!(
+                    level = config.log.level,
+                    "the log's level is taken over, and no other setting"
+                );
+                // It fails only when the log has ended.
+                let _ = level.reload(EnvFilter::new(&config.log.level));
+            }
+            Ok(Start::Print(_)) => {}
+            Err(mistakes) => tracing::error!(%mistakes, "the settings cannot be read again; the level stays"),
+        }
+    }
+}
+
+async fn serve(config: Config, handler: Option<Arc<dyn Handler>>) -> u8 {
     let signals =
         || Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     let (mut terminate, mut interrupt) = match signals() {
@@ -59,7 +102,7 @@ async fn serve(config: Config) -> u8 {
         let _ = first.send(());
         either(&mut terminate, &mut interrupt).await;
     };
-    let server = run(config, async {
+    let server = run_handler(config, handler, async {
         // A dropped sender would be a signal as well.
         let _ = stop.await;
     });
@@ -85,12 +128,17 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     }
 }
 
-fn start_log(config: &LogConfig) {
-    let filter = EnvFilter::new(&config.level);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Changes the level of the running program.
+type Level = reload::Handle<EnvFilter, Registry>;
+
+fn start_log(config: &LogConfig) -> Level {
+    let (filter, level) = reload::Layer::new(EnvFilter::new(&config.level));
+    let log = tracing_subscriber::registry().with(filter);
     if config.json {
-        log.json().init();
+        log.with(fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
-        log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        log.with(fmt::layer().with_ansi(ansi).with_writer(std::io::stderr)).init();
     }
+    level
 }

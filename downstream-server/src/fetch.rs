@@ -58,6 +58,14 @@ pub enum FetchError {
         /// The limit, decoded for each stored.
         limit: u64,
     },
+    /// The key holds another object than the notice told of.
+    #[error("the object was overwritten: the notice told of etag {told}, and the key holds {found}")]
+    Overwritten {
+        /// As the notice told.
+        told: String,
+        /// As the store says.
+        found: String,
+    },
     /// It is not as long as it says.
     #[error("the object has {found} bytes instead of {expected}")]
     Length {
@@ -105,6 +113,8 @@ pub enum Verdict {
     Retry,
     /// The store does not hold the object; it may be late, or deleted.
     Missing,
+    /// The store held the object, and holds another one in its place.
+    Overwritten,
     /// No attempt at this place will succeed.
     Never,
 }
@@ -115,6 +125,7 @@ impl FetchError {
         match self {
             Self::Store(error) if error.kind == ErrorKind::NoSuchKey => Verdict::Missing,
             Self::Store(error) if !error.retry_can_help() => Verdict::Never,
+            Self::Overwritten { .. } => Verdict::Overwritten,
             // Bytes may have changed on the way: the checksum is known only at the end.
             Self::Store(_)
             | Self::Timeout(_)

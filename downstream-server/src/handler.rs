@@ -6,6 +6,7 @@ mod http;
 mod log;
 mod ndjson;
 mod progress;
+mod transactional;
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ pub use self::http::{ClientError, Http};
 pub use batches::{Batch, BatchLimits, Batches};
 pub use command::Command;
 pub use log::Log;
-pub use ndjson::{Ndjson, OutputError};
+pub use ndjson::{Ndjson, OutputError, Rotation};
+pub use transactional::{InTransaction, Transactional};
 
 use crate::config::SetAside;
 use crate::fetch::{Content, FetchError};
@@ -161,3 +163,6 @@ fn skip_set_aside(delivery: &Delivery, set_aside: SetAside) -> bool {
     }
     skip
 }
+
+#[cfg(test)]
+mod conformance;

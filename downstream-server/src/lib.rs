@@ -15,7 +15,7 @@
 //! - [`telemetry`]: the table of metrics.
 //!
 //! [`run`] does what the configuration says. A program with a handler of its own in Rust calls
-//! [`run_with`].
+//! [`main_with`], as `examples/totals.rs` does, or [`run_with`].
 
 mod app;
 mod cli;
@@ -38,6 +38,6 @@ mod upkeep;
 mod web;
 mod workers;
 
-pub use cli::main;
+pub use cli::{main, main_with};
 pub use config::Config;
 pub use run::{Parts, RunError, run, run_with};

@@ -93,8 +93,17 @@ impl RunError {
 
 /// Runs the server as configured until `shutdown` completes.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    run_handler(config, None, shutdown).await
+}
+
+/// Runs the server as configured, with this handler instead of the configured one.
+pub(crate) async fn run_handler(
+    config: Config,
+    handler: Option<Arc<dyn Handler>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let stores = connect(&config).await?;
-    run_with(config, Parts { stores, handler: None }, shutdown).await
+    run_with(config, Parts { stores, handler }, shutdown).await
 }
 
 /// Runs the server with these stores and this handler until `shutdown` completes.
@@ -115,7 +124,9 @@ pub async fn run_with(
     let handler = match (parts.handler, &config.handler) {
         (Some(handler), _) => handler,
         (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
-        (None, HandlerConfig::Ndjson { path }) => Arc::new(Ndjson::open(path, &inbox).await?),
+        (None, HandlerConfig::Ndjson { path, rotation }) => {
+            Arc::new(Ndjson::open(path, *rotation, &inbox).await?)
+        }
         (None, HandlerConfig::Command(command)) => {
             Arc::new(Command::new(command.clone(), inbox.dir().to_owned()))
         }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use contract::ObjectKey;
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,13 @@ impl Workers {
 
     /// Makes one attempt and enters how it ended. A panic of the handler is a failure like others.
     async fn work(self: Arc<Self>, claim: Claim, stop: CancellationToken) {
-        let span = tracing::info_span!("object", notice_id = claim.notice_id, key = claim.places[0].key);
+        let span = tracing::info_span!(
+            "object",
+            notice_id = claim.notice_id,
+            bucket = claim.place().bucket,
+            key = claim.place().key,
+            cut = ObjectKey::cut_of(&claim.place().key).map(tracing::field::display)
+        );
         async {
             let started = Instant::now();
             let ended = tokio::select! {
@@ -124,6 +131,7 @@ impl Workers {
             .ok_or_else(|| HandlerError::from(FetchError::Bucket(place.bucket.clone())))?;
         let mut content =
             Content::open(store.clone(), place, &self.fetch).await.map_err(HandlerError::from)?;
+        content.expect_etag(claim.etag.as_deref()).map_err(HandlerError::from)?;
         let identity = content.identity();
         let delivery = Delivery {
             id: identity.as_str().to_owned(),
@@ -242,7 +250,7 @@ impl Workers {
             Verdict::Retry if counted < self.retry.attempts => (again, "retry"),
             Verdict::Missing if untried || counted < self.retry.missing_attempts => (again, "missing"),
             Verdict::Never if untried => (again, "retry"),
-            Verdict::Missing => (Next::Gone, "gone"),
+            Verdict::Missing | Verdict::Overwritten => (Next::Gone, "gone"),
             Verdict::Retry | Verdict::Never => (Next::Dead, "dead"),
         }
     }

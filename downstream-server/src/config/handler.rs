@@ -8,17 +8,19 @@ use contract::signature::Secret;
 use super::settings::Settings;
 use super::validate::{between, secrets};
 use super::values;
-use crate::handler::BatchLimits;
+use crate::handler::{BatchLimits, Rotation};
 
 /// Who gets the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerConfig {
     /// A line in the log for each object.
     Log,
-    /// Every line appended to one file, with exactly-once effect.
+    /// Every line appended to a file, with exactly-once effect.
     Ndjson {
-        /// The file.
+        /// The first file.
         path: PathBuf,
+        /// When the next one begins.
+        rotation: Rotation,
     },
     /// A program, run for each object, batch or event.
     Command(CommandConfig),
@@ -98,6 +100,8 @@ pub enum SetAside {
 /// The settings that only one kind of handler, or some, have.
 const OF_KINDS: &[(&str, &[&str])] = &[
     ("handler.path", &["ndjson"]),
+    ("handler.rotate_bytes", &["ndjson"]),
+    ("handler.rotate_age", &["ndjson"]),
     ("handler.command", &["command"]),
     ("handler.later_codes", &["command"]),
     ("handler.dead_codes", &["command"]),
@@ -135,7 +139,13 @@ pub(super) fn handler(s: &mut Settings) -> HandlerConfig {
     match kind {
         "ndjson" => {
             if let Some(path) = s.optional("handler.path", |text| Ok(PathBuf::from(text))) {
-                HandlerConfig::Ndjson { path }
+                HandlerConfig::Ndjson {
+                    path,
+                    rotation: Rotation {
+                        bytes: s.optional("handler.rotate_bytes", values::bytes),
+                        age: s.optional("handler.rotate_age", values::duration),
+                    },
+                }
             } else {
                 s.mistake("handler.path: the ndjson handler needs the file it appends to");
                 HandlerConfig::Log
@@ -235,9 +245,9 @@ fn argv(values: Vec<String>) -> Result<Vec<String>, String> {
 
 fn limits(s: &mut Settings) -> BatchLimits {
     BatchLimits {
-        events: s.value("handler.batch_events", 1000, |text| between(text, 1, 1_000_000)),
-        bytes: size(s, "handler.batch_bytes", 1 << 20),
-        event_bytes: size(s, "handler.max_event_bytes", 16 << 20),
+        events: s.value("handler.batch_events", BatchLimits::SOME.events, |text| between(text, 1, 1_000_000)),
+        bytes: size(s, "handler.batch_bytes", BatchLimits::SOME.bytes),
+        event_bytes: size(s, "handler.max_event_bytes", BatchLimits::SOME.event_bytes),
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) const KEYS: &[Key] = &[
     key("retry.max_retry_after", "DURATION", Some("1h"), "longest wait that a handler may ask for (Retry-After); a longer one is cut to it"),
     key("handler.kind", "KIND", Some("log"), "who gets the objects: log, ndjson, command or http"),
     key("handler.path", "FILE", None, "ndjson: the file to which every line is appended"),
+    key("handler.rotate_bytes", "SIZE", None, "ndjson: from this size on the next file begins: out.ndjson, out-000001.ndjson and so on [default: never]"),
+    key("handler.rotate_age", "DURATION", None, "ndjson: after this time the next file begins, if the file holds anything [default: never]"),
     key("handler.command", "PROGRAM", None, "command: the program; with arguments a list, as in [\"psql\", \"-f\", \"load.sql\"], on a command line written as JSON; no shell comes between"),
     key("handler.feed", "WHAT", None, "command, http: what is handed over at a time: object (all its decoded bytes; command only, and its default), batch (lines; the default of http) or event (one line)"),
     key("handler.timeout", "DURATION", None, "command: longest run; then the program and all that it started are killed [default: 5m]; http: longest wait for an answer [default: 30s]"),

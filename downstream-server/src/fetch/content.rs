@@ -149,6 +149,18 @@ impl Content {
         Identity::of_object(&self.place.bucket, &self.place.key, version, self.info.etag.as_deref())
     }
 
+    /// Whether it is the object that was told of, where only its `ETag` can say so: an object that
+    /// is not ours, in a bucket without versions. This is `If-Match` for every store, also for
+    /// those that do not know it; what has come of the other object is dropped unread.
+    pub(crate) fn expect_etag(&self, told: Option<&str>) -> Result<(), FetchError> {
+        let (Some(told), Some(found)) = (told, self.info.etag.as_deref()) else { return Ok(()) };
+        let told = told.trim_matches('"');
+        if self.metadata.is_some() || self.place.version_id.is_some() || told == found {
+            return Ok(());
+        }
+        Err(FetchError::Overwritten { told: told.to_owned(), found: found.to_owned() })
+    }
+
     async fn read_ahead(&mut self) -> Result<(), FetchError> {
         let mut room = self.limits.read_ahead_bytes;
         while room > 0

@@ -18,6 +18,15 @@ pub struct BatchLimits {
     pub event_bytes: usize,
 }
 
+impl BatchLimits {
+    /// Up to 1000 events and 1 MiB at a time.
+    pub const SOME: Self = Self { events: 1000, bytes: 1 << 20, event_bytes: 16 << 20 };
+    /// One event at a time.
+    pub const ONE_BY_ONE: Self = Self { events: 1, ..Self::SOME };
+    /// All of an object at once, up to 64 MiB; a larger one comes in several batches.
+    pub const WHOLE: Self = Self { events: usize::MAX, bytes: 64 << 20, event_bytes: 64 << 20 };
+}
+
 /// Some of an object's events, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -30,6 +39,14 @@ pub struct Batch {
     pub lines: Bytes,
     /// Whether the object ends with it. Then length and checksum of the whole were right.
     pub is_last: bool,
+}
+
+impl Batch {
+    /// The events, one after the other, without their newlines.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.lines.split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    }
 }
 
 /// An object's batches. A batch is given out once a byte beyond it has come, or the object's end;

@@ -1,4 +1,4 @@
-//! The `ndjson` handler: every line of every object appended to one file, exactly once.
+//! The `ndjson` handler: every line of every object appended to a file, exactly once.
 //!
 //! Lines are streamed past the file's committed length, the file is synced, and then its new
 //! length is committed in the transaction that marks the object done. At start, and after a
@@ -6,114 +6,52 @@
 //! of the file holds each done object once, whatever was killed when. What follows it belongs
 //! to an object that is not done yet and may be taken back.
 //!
+//! A file that is large or old enough is left for the next one, between two objects: see
+//! [`Rotation`]. Which file is written to is committed as well.
+//!
 //! Lines are written byte for byte as they are in the object; only an object that does not end
 //! in a newline gets one. Objects of set-aside events are left out: they are dead letters.
 
-use std::fs::File;
+mod files;
+
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use files::Output;
+pub use files::{OutputError, Rotation};
+
 use super::{Delivery, Effect, Handler, HandlerError, NoEffect, Outcome};
 use crate::fetch::Content;
-use crate::inbox::{Database, DatabaseError, Inbox, InboxError};
+use crate::inbox::{Database, DatabaseError, Inbox};
 
-/// Appends lines to one file.
+/// Appends lines to a file.
 #[derive(Debug)]
 pub struct Ndjson {
     output: Arc<Mutex<Output>>,
-}
-
-/// Why the file could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OutputError {
-    /// The system refused.
-    #[error("opening {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Lines that were committed are gone.
-    #[error(
-        "{} holds {found} bytes, and {committed} are committed: it was cut, moved or replaced; \
-         put it back, or name another file",
-        path.display()
-    )]
-    Shorter {
-        /// The file.
-        path: PathBuf,
-        /// Bytes in it.
-        found: u64,
-        /// Bytes that the inbox says are in it.
-        committed: u64,
-    },
-    /// Somebody else's lines, or ours from before the file was moved; they are not cut off.
-    #[error(
-        "{} holds {found} bytes, and the inbox does not know the file: move it away, or name another",
-        path.display()
-    )]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-        /// Bytes in it.
-        found: u64,
-    },
-    /// The inbox did not tell the committed length.
-    #[error("reading the committed length: {0}")]
-    Inbox(#[from] InboxError),
-}
-
-#[derive(Debug)]
-struct Output {
-    /// The name under which the inbox keeps the committed length.
-    name: String,
-    file: File,
-    committed: u64,
-    /// A commit's outcome is unknown: what follows the committed length may count as well, and
-    /// only a restart can tell. Nothing is written or cut off any more.
-    unknown: bool,
+    /// Rotates a file that grows old while nothing arrives.
+    aging: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Ndjson {
     /// Opens the file, making it where absent, and cuts off what was never committed.
-    pub async fn open(path: &Path, inbox: &Inbox) -> Result<Self, OutputError> {
-        let io = |source| OutputError::Io { path: path.to_owned(), source };
-        let file = File::options().create(true).append(true).open(path).map_err(io)?;
-        let path = path.canonicalize().map_err(io)?;
-        if let Some(folder) = path.parent() {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-        }
-        let name = output_name(&path, inbox.dir());
-        let found = file.metadata().map_err(io)?.len();
-        let committed = match inbox.output_length(&name).await? {
-            Some(committed) => committed,
-            None if found == 0 => {
-                inbox.add_output(&name).await?;
-                0
-            }
-            None => return Err(OutputError::NotOurs { path, found }),
-        };
-        if found < committed {
-            return Err(OutputError::Shorter { path, found, committed });
-        }
-        if found > committed {
-            tracing::warn!(path = %path.display(), bytes = found - committed, "cutting off lines of an object that was not done");
-            file.set_len(committed).map_err(io)?;
-        }
-        Ok(Self { output: Arc::new(Mutex::new(Output { name, file, committed, unknown: false })) })
+    pub async fn open(path: &Path, rotation: Rotation, inbox: &Arc<Inbox>) -> Result<Self, OutputError> {
+        let output = Arc::new(Mutex::new(Output::open(path, rotation, inbox.clone()).await?));
+        let aging = rotation.age.map(|_| tokio::spawn(files::age(Arc::downgrade(&output))));
+        Ok(Self { output, aging })
     }
 }
 
-/// A file in the inbox's folder is named from there, so that both may be moved as one. Any
-/// other is named by its absolute path: started from another folder it is the same output.
-fn output_name(path: &Path, inbox_dir: &Path) -> String {
-    format!("ndjson {}", path.strip_prefix(inbox_dir).unwrap_or(path).display())
+impl Drop for Ndjson {
+    fn drop(&mut self) {
+        if let Some(aging) = &self.aging {
+            aging.abort();
+        }
+    }
 }
 
 #[async_trait]
@@ -136,18 +74,21 @@ impl Handler for Ndjson {
             return Ok(Box::new(NoEffect));
         }
         let mut turn = Turn::take(&self.output).await;
+        if let Err(error) = turn.output.rotate_if_due().await {
+            return Err(HandlerError::later(error));
+        }
         if turn.output.unknown {
-            return Err(HandlerError::retry("the file's committed length is unknown until a restart"));
+            return Err(HandlerError::later("the file's committed length is unknown until a restart"));
         }
         let mut ends_in_newline = true;
         while let Some(piece) = content.next().await? {
             ends_in_newline = piece.last() == Some(&b'\n');
-            turn = turn.append(piece).await.map_err(HandlerError::retry)?;
+            turn = turn.append(piece).await.map_err(HandlerError::later)?;
         }
         if !ends_in_newline {
-            turn = turn.append(Bytes::from_static(b"\n")).await.map_err(HandlerError::retry)?;
+            turn = turn.append(Bytes::from_static(b"\n")).await.map_err(HandlerError::later)?;
         }
-        let turn = turn.sync().await.map_err(HandlerError::retry)?;
+        let turn = turn.sync().await.map_err(HandlerError::later)?;
         Ok(Box::new(turn))
     }
 }
@@ -204,12 +145,15 @@ impl Turn {
 impl Effect for Turn {
     fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
         let length = self.output.committed + self.written;
-        transaction.execute(
+        let changed = transaction.execute(
             "UPDATE outputs SET length = ?2 WHERE name = ?1",
             &[(&self.output.name).into(), length.into()],
         )?;
         self.applied = true;
-        Ok(())
+        if changed == 1 {
+            return Ok(());
+        }
+        Err(DatabaseError::Refused(format!("the inbox does not know the output {}", self.output.name)))
     }
 
     fn settle(mut self: Box<Self>, outcome: Outcome) {

@@ -43,11 +43,18 @@ impl Inbox {
         .await
     }
 
-    /// Adds a handler's output, with nothing in it.
-    pub async fn add_output(&self, name: &str) -> Result<(), InboxError> {
-        let name = name.to_owned();
+    /// Sets the committed lengths of a handler's outputs, all or none; `None` forgets one.
+    pub async fn set_outputs(&self, outputs: Vec<(String, Option<u64>)>) -> Result<(), InboxError> {
         self.write(move |at, _| {
-            at.execute("INSERT INTO outputs (name, length) VALUES (?1, 0)", &[(&name).into()])?;
+            for (name, length) in &outputs {
+                at.execute("DELETE FROM outputs WHERE name = ?1", &[name.into()])?;
+                if let Some(length) = *length {
+                    at.execute(
+                        "INSERT INTO outputs (name, length) VALUES (?1, ?2)",
+                        &[name.into(), length.into()],
+                    )?;
+                }
+            }
             Ok(())
         })
         .await

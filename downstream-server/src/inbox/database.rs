@@ -69,6 +69,12 @@ pub enum DatabaseError {
         /// What was asked for.
         wanted: &'static str,
     },
+    /// What was to be written could not be read.
+    #[error("reading what was to be written: {0}")]
+    Input(#[source] Arc<std::io::Error>),
+    /// What was to be written makes no sense to whoever writes it.
+    #[error("{0}")]
+    Refused(String),
     /// The database ended the transaction by itself, so nothing of it is written.
     #[error("the database ended the transaction by itself")]
     RolledBack,
@@ -149,8 +155,12 @@ impl DatabaseError {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             Self::RolledBack => true,
-            Self::Column { .. } => false,
+            Self::Column { .. } | Self::Input(_) | Self::Refused(_) => false,
         }
+    }
+
+    pub(crate) fn input(error: std::io::Error) -> Self {
+        Self::Input(Arc::new(error))
     }
 }
 

@@ -156,3 +156,60 @@ async fn a_handler_of_ones_own_commits_its_effect_with_the_object() {
         .unwrap();
     assert_eq!(sums, (2, 12));
 }
+
+#[path = "../../examples/totals.rs"]
+#[expect(dead_code, reason = "the example's main is not called here")]
+mod totals;
+
+#[tokio::test]
+async fn the_example_counts_each_event_exactly_once_over_repeats_faults_and_restarts() {
+    let dir = TempDir::new().unwrap();
+    let bucket = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
+    for number in 0..30 {
+        let lines = "{\"type\":\"a\"}\n{\"type\":\"b\"}\nno json\n";
+        store(&*bucket, &format!("k{number}"), lines).await;
+    }
+    bucket.set_plan(FaultPlan::default().random(7, 0.3));
+    for _ in 0..3 {
+        let handler = Arc::new(downstream_server::handler::InTransaction::new(totals::Totals));
+        let site = Site::start(dir.path(), bucket.clone(), Some(handler), &[]).await;
+        for number in 0..30 {
+            site.notify(&format!("k{number}")).await;
+        }
+        site.stop().await;
+    }
+    bucket.set_plan(FaultPlan::default());
+    let handler = Arc::new(downstream_server::handler::InTransaction::new(totals::Totals));
+    let site = Site::start(dir.path(), bucket, Some(handler), &[]).await;
+    site.until_done(30).await;
+    site.stop().await;
+    let inbox = Connection::open(dir.path().join(downstream_server::inbox::FILE)).unwrap();
+    let mut totals = inbox.prepare("SELECT type, events FROM totals ORDER BY type").unwrap();
+    let totals: Vec<(String, i64)> =
+        totals.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(totals, [("a".to_owned(), 30), ("b".to_owned(), 30), ("none".to_owned(), 30)]);
+}
+
+#[tokio::test]
+async fn an_object_that_was_overwritten_before_it_was_fetched_is_gone_and_its_successor_is_handled() {
+    let dir = TempDir::new().unwrap();
+    let bucket = Arc::new(MemoryStore::new("logs"));
+    store(&*bucket, "a", "old\n").await;
+    store(&*bucket, "a", "new\n").await;
+    let out = dir.path().join("out.ndjson");
+    let flags = ["--handler-kind", "ndjson", "--handler-path", out.to_str().unwrap()];
+    let site = Site::start(dir.path(), bucket, None, &flags).await;
+    for etag in ["etag-1", "etag-2"] {
+        let notice = serde_json::json!({ "bucket": "logs", "key": "a", "etag": etag }).to_string();
+        assert_eq!(crate::site::request(&site.address, "POST", "/v1/notices", &notice).await.0, 202);
+    }
+    site.until_done(1).await;
+    let gone = eventually("the first is gone", async || {
+        site.get("/v1/objects?state=gone").await["objects"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    let reason = gone["last_error"].as_str().unwrap();
+    assert!(reason.starts_with("the object was overwritten: the notice told of etag etag-1"), "{reason}");
+    site.stop().await;
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "new\n");
+}

@@ -94,3 +94,51 @@ async fn it_says_when_it_is_ready_and_that_it_takes_unsigned_notices_and_stops_i
     let about: Vec<&str> = log.lines().filter(|line| line.contains("from-afar-1")).collect();
     assert!(about.len() >= 2, "the notice and its first attempt carry its id: {log}");
 }
+
+/// A server of this configuration file that answers, and its log.
+async fn answering(dir: &TempDir, config: &str) -> (Running, std::path::PathBuf) {
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (folder, ready, log) = (path("inbox"), path("ready.json"), dir.path().join("log"));
+    let args = ["--config", config, "--listen", "127.0.0.1:0", "--dir", &folder, "--ready-file", &ready];
+    let keys =
+        [("SLUICEGATE_SERVER_S3_ACCESS_KEY_ID", "id"), ("SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY", "secret")];
+    let child = server(&args).envs(keys).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let running = Running(child);
+    let said = eventually("it is ready", async || std::fs::read(&ready).ok()).await;
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    let address = said["address"].as_str().unwrap();
+    assert_eq!(request(address, "GET", "/health/ready", "").await, (200, "ready\n".to_owned()));
+    (running, log)
+}
+
+#[tokio::test]
+async fn the_example_configuration_starts_a_server() {
+    let dir = TempDir::new().unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/server.toml");
+    answering(&dir, example).await;
+}
+
+#[tokio::test]
+async fn a_hangup_takes_the_logs_level_over_and_a_mistake_leaves_it() {
+    let dir = TempDir::new().unwrap();
+    let config = dir.path().join("server.toml");
+    let write = |level: &str| {
+        std::fs::write(&config, format!("[notices]\nbuckets = [\"logs\"]\n[log]\nlevel = \"{level}\"\n"))
+            .unwrap();
+    };
+    write("info");
+    let (running, log) = answering(&dir, config.to_str().unwrap()).await;
+    let hang_up = || Command::new("kill").args(["-HUP", &running.0.id().to_string()]).status().unwrap();
+    let logged = async |text: &str| {
+        eventually(text, async || std::fs::read_to_string(&log).unwrap().contains(text).then_some(())).await;
+    };
+    write("in,fo=x");
+    hang_up();
+    logged("the level stays").await;
+    write("debug");
+    hang_up();
+    logged("level is taken over, and no other setting").await;
+    write("warn");
+    hang_up();
+    logged("level=\"warn\"").await;
+}

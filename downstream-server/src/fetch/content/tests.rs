@@ -274,6 +274,32 @@ async fn a_missing_object_is_a_state_of_its_own() {
 }
 
 #[tokio::test]
+async fn another_object_under_the_key_than_the_notice_told_of_is_known_by_its_etag_or_by_its_version() {
+    let store = stored("a", b"old", None).await;
+    let put = PutOptions { crc32c: crc32c::crc32c(b"new"), ..PutOptions::default() };
+    store.put_if_absent("a", Body::from(b"new".to_vec()), &put).await.unwrap();
+    let (_, content) = read(store.clone(), "a", &[]).await.unwrap();
+    for told in [None, Some("etag-2"), Some("\"etag-2\"")] {
+        content.expect_etag(told).unwrap();
+    }
+    let error = content.expect_etag(Some("etag-1")).unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Overwritten);
+    assert_eq!(
+        error.to_string(),
+        "the object was overwritten: the notice told of etag etag-1, and the key holds etag-2"
+    );
+
+    // A version is that version whatever the key holds, and a cut is known by its metadata.
+    let place =
+        Place { bucket: "logs".to_owned(), key: "a".to_owned(), version_id: Some("version-1".to_owned()) };
+    let content = Content::open(store, &place, &config(&[]).fetch).await.unwrap();
+    content.expect_etag(Some("another")).unwrap();
+    let ours = stored(&our_key(), b"x", Some(&ours(b"x"))).await;
+    let (_, content) = read(ours, &our_key(), &[]).await.unwrap();
+    content.expect_etag(Some("another")).unwrap();
+}
+
+#[tokio::test]
 async fn a_store_that_fails_is_tried_again_later() {
     let plan =
         FaultPlan::default().script(Operation::Get, [Some(Fault::Before(blob_store::ErrorKind::Server))]);

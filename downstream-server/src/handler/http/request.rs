@@ -22,7 +22,7 @@ pub(super) struct Request {
 pub(super) fn build(config: &HttpConfig, signers: &[Signer], delivery: &Delivery, batch: &Batch) -> Request {
     let (kind, body) = match config.format {
         Format::Ndjson => ("application/x-ndjson", batch.lines.clone()),
-        Format::Json => ("application/json", array(&batch.lines)),
+        Format::Json => ("application/json", array(batch)),
     };
     let id = format!("{}-{}-{}", delivery.id, batch.first, batch.events);
     let timestamp_s = u64::try_from(now_ms() / 1000).unwrap_or_default();
@@ -62,11 +62,10 @@ pub(super) fn build(config: &HttpConfig, signers: &[Signer], delivery: &Delivery
 }
 
 /// The lines as a JSON array; a line that is no JSON becomes a text.
-fn array(lines: &[u8]) -> Bytes {
-    let mut array = Vec::with_capacity(lines.len() + 2);
+fn array(batch: &Batch) -> Bytes {
+    let mut array = Vec::with_capacity(batch.lines.len() + 2);
     array.push(b'[');
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
+    for line in batch.iter() {
         if array.len() > 1 {
             array.push(b',');
         }

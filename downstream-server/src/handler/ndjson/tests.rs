@@ -1,4 +1,5 @@
 use std::fs;
+use std::time::Duration;
 
 use blob_store::{BlobStore as _, Body, MemoryStore, PutOptions};
 use contract::Notice;
@@ -6,33 +7,44 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::fetch::FetchError;
-use crate::inbox::{Claim, Finished, Place, Report};
+use crate::inbox::{Claim, Finished, InboxError, Place, Report};
 use crate::testing::{config, inbox};
 
 /// A server's folder, its handler's file, and the store; without workers, so that a test can
 /// stop between any two steps.
 struct Bench {
     dir: TempDir,
-    inbox: Inbox,
+    inbox: Arc<Inbox>,
+    rotation: Rotation,
     handler: Ndjson,
     store: Arc<MemoryStore>,
 }
 
 impl Bench {
     async fn new() -> Self {
-        Self::over(TempDir::new().unwrap(), Arc::new(MemoryStore::new("logs"))).await.unwrap()
+        Self::rotating(Rotation::default()).await
+    }
+
+    async fn rotating(rotation: Rotation) -> Self {
+        let store = Arc::new(MemoryStore::new("logs"));
+        Self::again(TempDir::new().unwrap(), store, rotation).await.unwrap()
     }
 
     async fn over(dir: TempDir, store: Arc<MemoryStore>) -> Result<Self, OutputError> {
-        let inbox = inbox(&dir);
-        let handler = Ndjson::open(&dir.path().join("out.ndjson"), &inbox).await?;
-        Ok(Self { dir, inbox, handler, store })
+        Self::again(dir, store, Rotation::default()).await
+    }
+
+    async fn again(dir: TempDir, store: Arc<MemoryStore>, rotation: Rotation) -> Result<Self, OutputError> {
+        let inbox = Arc::new(inbox(&dir));
+        let handler = Ndjson::open(&dir.path().join("out.ndjson"), rotation, &inbox).await?;
+        Ok(Self { dir, inbox, rotation, handler, store })
     }
 
     async fn reopen(self) -> Self {
-        let Self { dir, inbox, handler, store } = self;
-        drop((inbox, handler));
-        Self::over(dir, store).await.unwrap()
+        let Self { dir, inbox, rotation, handler, store } = self;
+        drop(handler);
+        inbox.close();
+        Self::again(dir, store, rotation).await.unwrap()
     }
 
     /// What a power cut at this moment would leave: the files as they are on the disk, in
@@ -46,7 +58,7 @@ impl Bench {
                 fs::copy(self.dir.path().join(&name), copy.path().join(&name)).unwrap();
             }
         }
-        Self::over(copy, self.store.clone()).await.unwrap()
+        Self::again(copy, self.store.clone(), self.rotation).await.unwrap()
     }
 
     async fn arrive(&self, key: &str, content: &str) {
@@ -100,6 +112,16 @@ impl Bench {
             let effect = self.handle(&claim, &mut content).await.unwrap();
             self.finish(&claim, &content, effect).await.unwrap();
         }
+    }
+
+    /// The files, in the order of their numbers.
+    fn files(&self) -> Vec<(String, String)> {
+        let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> =
+            names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".ndjson")).collect();
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        let read = |name: String| (name.clone(), fs::read_to_string(self.dir.path().join(name)).unwrap());
+        names.into_iter().map(read).collect()
     }
 
     fn written(&self) -> String {
@@ -195,7 +217,7 @@ async fn a_file_that_lost_committed_lines_stops_the_start() {
     let bench = Bench::new().await;
     bench.arrive("a", "a1\n").await;
     bench.drain().await;
-    let Bench { dir, inbox, handler, store } = bench;
+    let Bench { dir, inbox, handler, store, .. } = bench;
     drop((inbox, handler));
     fs::write(dir.path().join("out.ndjson"), "a").unwrap();
     let error = Bench::over(dir, store).await.err().expect("the start was stopped").to_string();
@@ -208,7 +230,7 @@ async fn a_folder_that_was_moved_with_its_file_goes_on() {
     bench.arrive("a", "a1\n").await;
     bench.drain().await;
     bench.arrive("b", "b1\n").await;
-    let Bench { dir, inbox, handler, store } = bench;
+    let Bench { dir, inbox, handler, store, .. } = bench;
     drop((inbox, handler));
     let elsewhere = TempDir::new().unwrap();
     for entry in fs::read_dir(dir.path()).unwrap() {
@@ -225,18 +247,18 @@ async fn a_folder_that_was_moved_with_its_file_goes_on() {
 async fn a_file_that_the_inbox_does_not_know_is_refused_and_left_as_it_is() {
     let dir = TempDir::new().unwrap();
     let elsewhere = TempDir::new().unwrap();
-    let inbox = inbox(&dir);
+    let inbox = Arc::new(inbox(&dir));
     let path = elsewhere.path().join("out.ndjson");
     fs::write(&path, "theirs\n").unwrap();
     // The second start must not take the first one's question for an answer.
     for _ in 0..2 {
-        let error = Ndjson::open(&path, &inbox).await.unwrap_err();
+        let error = Ndjson::open(&path, Rotation::default(), &inbox).await.unwrap_err();
         assert!(matches!(error, OutputError::NotOurs { found: 7, .. }), "{error}");
         assert_eq!(crate::RunError::from(error).exit_code(), contract::exit::DATA);
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs\n");
     }
     fs::remove_file(&path).unwrap();
-    Ndjson::open(&path, &inbox).await.unwrap();
+    Ndjson::open(&path, Rotation::default(), &inbox).await.unwrap();
 }
 
 #[tokio::test]
@@ -251,10 +273,97 @@ async fn after_a_commit_of_unknown_outcome_no_turn_touches_the_file_before_a_res
     // The second object waits for its turn while the first one's outcome becomes unknown.
     let (refused, ()) =
         tokio::join!(bench.handle(&second, &mut content), async { effect.settle(Outcome::Unknown) });
-    assert!(matches!(refused, Err(HandlerError::Retry(_))));
+    assert!(matches!(refused, Err(HandlerError::Later { .. })));
     drop(refused);
     assert_eq!(bench.written(), "a1\n");
     let bench = bench.reopen().await;
     bench.drain().await;
     assert_eq!(bench.written(), "a1\nb1\n", "the restart found out that nothing was committed");
+}
+
+fn files(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_full_file_is_left_for_the_next_one_and_whenever_the_server_dies_each_line_is_in_one_of_them() {
+    let bench = Bench::rotating(Rotation { bytes: Some(4), age: None }).await;
+    for (key, text) in [("a", "a1\na2\n"), ("b", "b1\n"), ("c", "c1\n"), ("d", "d1\n")] {
+        bench.arrive(key, text).await;
+    }
+    let everything = files(&[
+        ("out.ndjson", "a1\na2\n"),
+        ("out-000001.ndjson", "b1\nc1\n"),
+        ("out-000002.ndjson", "d1\n"),
+    ]);
+    let first = bench.claim().await.unwrap();
+    let mut content = bench.open(&first).await;
+    let effect = bench.handle(&first, &mut content).await.unwrap();
+    bench.finish(&first, &content, effect).await.unwrap();
+
+    // Died after the next file was made, and before its number was committed.
+    let made = bench.dir.path().join("out-000001.ndjson");
+    fs::write(&made, "").unwrap();
+    let crashed = bench.crash().await;
+    assert_eq!(crashed.files(), files(&[("out.ndjson", "a1\na2\n"), ("out-000001.ndjson", "")]));
+    crashed.drain().await;
+    assert_eq!(crashed.files(), everything);
+    fs::remove_file(made).unwrap();
+
+    // Died after the number was committed and with lines that were not.
+    let second = bench.claim().await.unwrap();
+    let mut content = bench.open(&second).await;
+    let effect = bench.handle(&second, &mut content).await.unwrap();
+    let crashed = bench.crash().await;
+    assert_eq!(crashed.files(), files(&[("out.ndjson", "a1\na2\n"), ("out-000001.ndjson", "")]));
+    crashed.drain().await;
+    assert_eq!(crashed.files(), everything);
+
+    bench.finish(&second, &content, effect).await.unwrap();
+    let bench = bench.crash().await.reopen().await;
+    bench.drain().await;
+    assert_eq!(bench.files(), everything);
+}
+
+#[tokio::test]
+async fn a_file_with_a_successor_is_its_readers_to_take_and_a_strange_next_file_is_left_as_it_is() {
+    let bench = Bench::rotating(Rotation { bytes: Some(1), age: None }).await;
+    bench.arrive("a", "a1\n").await;
+    bench.arrive("b", "b1\n").await;
+    bench.drain().await;
+    fs::remove_file(bench.dir.path().join("out.ndjson")).unwrap();
+    let bench = bench.reopen().await;
+    let strange = bench.dir.path().join("out-000002.ndjson");
+    fs::write(&strange, "theirs\n").unwrap();
+    bench.arrive("c", "c1\n").await;
+    let claim = bench.claim().await.unwrap();
+    let mut content = bench.open(&claim).await;
+    let Err(HandlerError::Later { source, .. }) = bench.handle(&claim, &mut content).await else {
+        panic!("somebody else's file was written to");
+    };
+    assert!(source.to_string().contains("move it away"), "{source}");
+    assert_eq!(fs::read_to_string(&strange).unwrap(), "theirs\n");
+    fs::remove_file(strange).unwrap();
+    let effect = bench.handle(&claim, &mut content).await.unwrap();
+    bench.finish(&claim, &content, effect).await.unwrap();
+    assert_eq!(bench.files(), files(&[("out-000001.ndjson", "b1\n"), ("out-000002.ndjson", "c1\n")]));
+}
+
+#[tokio::test]
+async fn an_old_file_is_left_while_nothing_arrives_and_an_empty_one_stays() {
+    let bench = Bench::rotating(Rotation { bytes: None, age: Some(Duration::from_millis(50)) }).await;
+    bench.arrive("a", "a1\n").await;
+    bench.drain().await;
+    let expected = files(&[("out.ndjson", "a1\n"), ("out-000001.ndjson", "")]);
+    while bench.files() != expected {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let bench = bench.reopen().await;
+    bench.arrive("b", "b1\n").await;
+    bench.drain().await;
+    assert_eq!(
+        bench.files()[1],
+        ("out-000001.ndjson".to_owned(), "b1\n".to_owned()),
+        "it was empty till now"
+    );
 }

@@ -1,0 +1,216 @@
+//! Which file lines go to, how much of it counts, and when the next one begins.
+//!
+//! Files are numbered: `out.ndjson` is the first, then come `out-000001.ndjson` and so on, none of
+//! them ever renamed. Rotation makes the next file and commits its number; whatever is killed in
+//! between, a start finds the old number and a next file that is empty, or the new number. A
+//! file with a successor is whole and its reader's to move or delete: the server never looks at
+//! it again.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+
+use crate::inbox::{Inbox, InboxError};
+
+/// When a file is left for the next one. One that holds nothing stays. An object is never
+/// divided, so a file may be larger by one object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Bytes from which on a file is full.
+    pub bytes: Option<u64>,
+    /// Time since its making after which a file is old.
+    pub age: Option<Duration>,
+}
+
+/// Why the file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The system refused.
+    #[error("opening {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Lines that were committed are gone.
+    #[error(
+        "{} holds {found} bytes, and {committed} are committed: it was cut, moved or replaced; \
+         put it back, or name another file",
+        path.display()
+    )]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in it.
+        found: u64,
+        /// Bytes that the inbox says are in it.
+        committed: u64,
+    },
+    /// Somebody else's lines, or ours from before the file was moved; they are not cut off.
+    #[error(
+        "{} holds {found} bytes, and the inbox does not know the file: move it away, or name another",
+        path.display()
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in it.
+        found: u64,
+    },
+    /// The inbox did not tell or take the committed length.
+    #[error("the committed length: {0}")]
+    Inbox(#[from] InboxError),
+}
+
+#[derive(Debug)]
+pub(super) struct Output {
+    /// As configured, in its folder's real name.
+    base: PathBuf,
+    rotation: Rotation,
+    inbox: Arc<Inbox>,
+    number: u64,
+    /// The name under which the inbox keeps the committed length.
+    pub(super) name: String,
+    pub(super) file: File,
+    made: SystemTime,
+    pub(super) committed: u64,
+    /// A commit's outcome is unknown: what follows the committed length may count as well, and
+    /// only a restart can tell. Nothing is written or cut off any more.
+    pub(super) unknown: bool,
+}
+
+impl Output {
+    pub(super) async fn open(
+        path: &Path,
+        rotation: Rotation,
+        inbox: Arc<Inbox>,
+    ) -> Result<Self, OutputError> {
+        let io = |source| OutputError::Io { path: path.to_owned(), source };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let base = folder.canonicalize().map_err(io)?.join(path.file_name().unwrap_or_default());
+        let number = inbox.output_length(&number_name(&base, inbox.dir())).await?.unwrap_or_default();
+        let path = numbered(&base, number);
+        let (file, path) = make(&path)?;
+        let name = output_name(&path, inbox.dir());
+        let (found, made) = look(&file, &path)?;
+        let committed = match inbox.output_length(&name).await? {
+            Some(committed) => committed,
+            None if found == 0 => {
+                inbox.set_outputs(vec![(name.clone(), Some(0))]).await?;
+                0
+            }
+            None => return Err(OutputError::NotOurs { path, found }),
+        };
+        if found < committed {
+            return Err(OutputError::Shorter { path, found, committed });
+        }
+        if found > committed {
+            tracing::warn!(path = %path.display(), bytes = found - committed, "cutting off lines of an object that was not done");
+            file.set_len(committed).map_err(|source| OutputError::Io { path, source })?;
+        }
+        Ok(Self { base, rotation, inbox, number, name, file, made, committed, unknown: false })
+    }
+
+    /// Begins the next file if this one is full or old.
+    pub(super) async fn rotate_if_due(&mut self) -> Result<(), OutputError> {
+        let is_full = self.rotation.bytes.is_some_and(|bytes| self.committed >= bytes);
+        if self.unknown || self.committed == 0 || !(is_full || self.old_in() == Some(Duration::ZERO)) {
+            return Ok(());
+        }
+        let number = self.number + 1;
+        let (file, path) = make(&numbered(&self.base, number))?;
+        let name = output_name(&path, self.inbox.dir());
+        let (found, made) = look(&file, &path)?;
+        if found > 0 {
+            return Err(OutputError::NotOurs { path, found });
+        }
+        // One transaction: there is never a number without its file's length. Cancelled here,
+        // nobody knows which number counts.
+        self.unknown = true;
+        let committed = self
+            .inbox
+            .set_outputs(vec![
+                (self.name.clone(), None),
+                (name.clone(), Some(0)),
+                (number_name(&self.base, self.inbox.dir()), Some(number)),
+            ])
+            .await;
+        self.unknown = matches!(committed, Err(InboxError::Poisoned(_)));
+        committed?;
+        tracing::info!(path = %path.display(), bytes = self.committed, "a file is whole, and the next one begins");
+        (self.number, self.name, self.file, self.made, self.committed) = (number, name, file, made, 0);
+        Ok(())
+    }
+
+    /// Time until the file is old; `None` if it never is.
+    fn old_in(&self) -> Option<Duration> {
+        // A clock that was set back makes the file young again, not old.
+        let age = self.made.elapsed().unwrap_or_default();
+        Some(self.rotation.age?.saturating_sub(age))
+    }
+}
+
+/// Rotates by age as long as there is an output, so that the last lines of a quiet day do not
+/// wait in a file that nobody may take yet.
+pub(super) async fn age(output: Weak<Mutex<Output>>) {
+    while let Some(alive) = output.upgrade() {
+        let mut output = alive.lock().await;
+        if let Err(error) = output.rotate_if_due().await {
+            tracing::error!(%error, "beginning the next file; it is tried again");
+        }
+        // An empty file, or one that could not be left, is looked at again a little later.
+        let wait = output.old_in().unwrap_or_default().max(Duration::from_millis(100));
+        drop(output);
+        drop(alive);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Opens a file for appending, making it where absent, its name synced.
+fn make(path: &Path) -> Result<(File, PathBuf), OutputError> {
+    let open = || {
+        let file = File::options().create(true).append(true).open(path)?;
+        let path = path.canonicalize()?;
+        if let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok((file, path))
+    };
+    open().map_err(|source| OutputError::Io { path: path.to_owned(), source })
+}
+
+/// How long a file is, and when it was made.
+fn look(file: &File, path: &Path) -> Result<(u64, SystemTime), OutputError> {
+    let about = file.metadata().map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
+    // Not every file system knows when a file was made.
+    Ok((about.len(), about.created().unwrap_or_else(|_| SystemTime::now())))
+}
+
+/// The path of a file: the configured one, then numbers before its extension.
+fn numbered(base: &Path, number: u64) -> PathBuf {
+    if number == 0 {
+        return base.to_owned();
+    }
+    let stem = base.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = base.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+    base.with_file_name(format!("{stem}-{number:06}{}", extension.unwrap_or_default()))
+}
+
+/// A file in the inbox's folder is named from there, so that both may be moved as one. Any
+/// other is named by its absolute path: started from another folder it is the same output.
+fn output_name(path: &Path, inbox_dir: &Path) -> String {
+    format!("ndjson {}", path.strip_prefix(inbox_dir).unwrap_or(path).display())
+}
+
+/// Under this name the inbox keeps which file is written to.
+fn number_name(base: &Path, inbox_dir: &Path) -> String {
+    format!("ndjson-number {}", base.strip_prefix(inbox_dir).unwrap_or(base).display())
+}
