@@ -3,7 +3,7 @@
 mod subjects;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blob_store::{BlobStore as _, Body, FaultPlan, FaultyStore, MemoryStore, PutOptions};
 use contract::Notice;
@@ -18,6 +18,9 @@ use crate::telemetry::Metrics;
 use crate::testing::config;
 use crate::workers::Workers;
 use subjects::{Subject, Zeros};
+
+/// Longest wait for anything; far beyond what is needed, so that it only ends a hopeless wait.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An inbox and a store; the handler is another one after each start.
 struct Site {
@@ -61,12 +64,14 @@ impl Site {
         });
         let stop = CancellationToken::new();
         let working = tokio::spawn(workers.run(stop.clone(), Duration::ZERO));
+        let deadline = Instant::now() + PATIENCE;
         let rows = loop {
             let rows = self.inbox.list(Query { limit: 1000, ..Query::default() }).await.unwrap();
             if enough(&rows) {
                 break rows;
             }
             assert!(!working.is_finished(), "the workers ended by themselves");
+            assert!(Instant::now() < deadline, "waited in vain: {:?}", rows.first());
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
         stop.cancel();
