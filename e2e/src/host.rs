@@ -70,7 +70,7 @@ impl Drop for Ballast {
 }
 
 /// A wall clock that can be set while programs run; what measures time goes on evenly.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Clock {
     library: PathBuf,
     offset: PathBuf,
@@ -103,5 +103,18 @@ impl Clock {
         let new = self.offset.with_extension("new");
         let written = std::fs::write(&new, format!("{seconds:+}\n"));
         written.and_then(|()| std::fs::rename(&new, &self.offset)).expect("the offset can be written");
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        // Whoever is killed leaves its library's shared memory behind, named after its process.
+        for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name.rsplit('_').next().filter(|_| name.contains("faketime_s"));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 }
