@@ -110,26 +110,30 @@ impl Gather {
             return self.add_dead(config, packer, position, reason, event, came);
         }
         let bytes = self.encoded.len() as u64;
-        if let Some(open) = self.open.get(&*self.partition)
-            && config.roll.overflows(&open.filling(), bytes, config.codec == Codec::None)
+        // One look into the map for an event that fits an open cut, which nearly all do.
+        if let Some(open) = self.open.get_mut(&*self.partition)
+            && !config.roll.overflows(&open.filling(), bytes, config.codec == Codec::None)
         {
-            self.full.extend(self.open.remove(&*self.partition));
-        }
-        if !self.open.contains_key(&*self.partition) {
-            if self.open.len() >= config.max_open_partitions.max(1) {
-                self.close_oldest(1 + self.open.len() / 16);
+            open.add(position, &self.encoded, packer, came)?;
+            if config.roll.is_full(&open.filling()) {
+                self.full.extend(self.open.remove(&*self.partition));
             }
-            let partition: Box<str> = self.partition.as_str().into();
-            let bytes =
-                if self.streamed { OpenBytes::Streamed(0, 0) } else { OpenBytes::Packed(Pack::default()) };
-            let open =
-                OpenCut::new(CutKind::Events, partition.clone(), bytes, config.codec != Codec::None, came);
-            self.open.insert(partition, open);
+            return Ok(());
         }
-        let open = self.open.get_mut(&*self.partition).expect("opened above");
+        self.full.extend(self.open.remove(&*self.partition));
+        if self.open.len() >= config.max_open_partitions.max(1) {
+            self.close_oldest(1 + self.open.len() / 16);
+        }
+        let partition: Box<str> = self.partition.as_str().into();
+        let bytes =
+            if self.streamed { OpenBytes::Streamed(0, 0) } else { OpenBytes::Packed(Pack::default()) };
+        let mut open =
+            OpenCut::new(CutKind::Events, partition.clone(), bytes, config.codec != Codec::None, came);
         open.add(position, &self.encoded, packer, came)?;
         if config.roll.is_full(&open.filling()) {
-            self.full.extend(self.open.remove(&*self.partition));
+            self.full.push(open);
+        } else {
+            self.open.insert(partition, open);
         }
         Ok(())
     }
