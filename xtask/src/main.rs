@@ -1,4 +1,4 @@
-//! `cargo xtask test | bench | soak`: the commands that CI and people share.
+//! `cargo xtask test | package | bench | soak`: the commands that CI and people share.
 
 mod bench;
 mod group;
