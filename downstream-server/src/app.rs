@@ -1,28 +1,27 @@
 //! The routes, and what holds for all of them.
 
-mod listener;
-
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware;
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use tokio::sync::{Notify, Semaphore};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use listener::LimitedListener;
-
-use crate::config::{Config, NoticeConfig, ReadFrom, ReconcileConfig};
+use crate::access::{self, Access, TokenFileError};
+use crate::config::{Config, FetchConfig, NoticeConfig, ReconcileConfig};
 use crate::error::ApiError;
+use crate::fetch::Stores;
 use crate::inbox::Inbox;
 use crate::live::Live;
 use crate::telemetry::Metrics;
-use crate::{continuity, notices, read, reconcile, web};
+use crate::{continuity, events, notices, objects, openapi, read, reconcile, web};
 
 /// What the routes share.
 pub(crate) type App = Arc<AppState>;
@@ -30,10 +29,12 @@ pub(crate) type App = Arc<AppState>;
 /// The state of [`router`].
 pub(crate) struct AppState {
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) stores: Stores,
+    pub(crate) fetch: FetchConfig,
     pub(crate) live: Arc<Live>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) notices: NoticeConfig,
-    pub(crate) read_from: ReadFrom,
+    pub(crate) access: Access,
     pub(crate) reconcile: ReconcileConfig,
     /// How long a cut may be missing before that is an alarm.
     pub(crate) missing_alarm: Duration,
@@ -52,21 +53,47 @@ pub(crate) struct AppState {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// The place of one live stream, free again when it is dropped.
+pub(crate) struct OpenStream {
+    streams: Gauge,
+    _place: OwnedSemaphorePermit,
+}
+
+impl OpenStream {
+    pub(crate) fn new(app: &AppState) -> Result<Self, ApiError> {
+        let place = app.streams.clone().try_acquire_owned().map_err(|_| {
+            ApiError::unavailable("streams", "as many live streams are open as max_streams allows", 10)
+        })?;
+        app.metrics.streams.inc();
+        Ok(Self { streams: app.metrics.streams.clone(), _place: place })
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.streams.dec();
+    }
+}
+
 impl AppState {
     pub(crate) fn new(
         config: &Config,
         inbox: Arc<Inbox>,
+        stores: Stores,
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         handler: &'static str,
         stopping: CancellationToken,
-    ) -> App {
-        Arc::new(Self {
+    ) -> Result<App, TokenFileError> {
+        let access = Access::new(&config.tokens, config.read_from, inbox.dir())?;
+        Ok(Arc::new(Self {
             inbox,
+            stores,
+            fetch: config.fetch.clone(),
             live,
             metrics,
             notices: config.notices.clone(),
-            read_from: config.read_from,
+            access,
             reconcile: config.reconcile.clone(),
             missing_alarm: config.missing_alarm,
             asked: Arc::new(Notify::new()),
@@ -74,28 +101,38 @@ impl AppState {
             started_ms: crate::clock::now_ms(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
             stopping,
-        })
+        }))
     }
 }
 
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
     let readable = Router::new()
-        .route("/v1/objects", get(read::objects))
+        .route("/v1/events", get(events::get))
+        .route("/v1/objects", get(objects::list))
+        .route("/v1/objects/{id}", get(objects::one))
+        .route("/v1/objects/{id}/content", get(objects::content))
         .route("/v1/summary", get(read::summary))
         .route("/v1/recent", get(read::recent))
         .route("/v1/stream", get(read::stream))
         .route("/v1/continuity", get(continuity::get))
-        .route("/v1/continuity/write-off", post(continuity::write_off))
-        .route("/v1/reconcile", get(reconcile::show).post(reconcile::ask))
+        .route("/v1/reconcile", get(reconcile::show))
+        .route("/v1/openapi.json", get(openapi::get))
         .route("/metrics", get(read::metrics))
         .merge(web::routes())
-        .route_layer(middleware::from_fn_with_state(app.clone(), only_readers));
+        .route_layer(middleware::from_fn_with_state(app.clone(), access::readers));
+    let changing = Router::new()
+        .route("/v1/dead/{id}/replay", post(objects::replay_one))
+        .route("/v1/replay", post(objects::replay_matching))
+        .route("/v1/continuity/write-off", post(continuity::write_off))
+        .route("/v1/reconcile", post(reconcile::ask))
+        .route_layer(middleware::from_fn_with_state(app.clone(), access::operators));
     Router::new()
         .route("/v1/notices", post(notices::post))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
         .merge(readable)
+        .merge(changing)
         .fallback(|| async {
             ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
         })
@@ -103,6 +140,7 @@ pub(crate) fn router(app: App) -> Router {
             let message = "this path does not take this method; the header allow names those it takes";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method", message)
         })
+        .layer(DefaultBodyLimit::max(app.notices.max_bytes))
         .layer(middleware::map_response(harden))
         .with_state(app)
 }
@@ -116,35 +154,6 @@ async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
         return Err(ApiError::unavailable("storage", "the inbox failed, and the server must restart", 10));
     }
     Ok("ready\n")
-}
-
-/// What has arrived is shown to this machine only, unless the configuration says otherwise.
-async fn only_readers(
-    State(app): State<App>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let allowed = match app.read_from {
-        ReadFrom::Anyone => true,
-        // A page of another site can make its own name point at this machine; its requests
-        // then come from here, but they carry that name.
-        ReadFrom::Loopback => peer.ip().to_canonical().is_loopback() && names_an_address(host),
-    };
-    if allowed {
-        return next.run(request).await;
-    }
-    let message = "this is shown to the server's own machine only; read_from = \"anyone\" shows it to all";
-    ApiError::new(StatusCode::FORBIDDEN, "loopback_only", message).into_response()
-}
-
-fn names_an_address(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// Headers that every answer carries.

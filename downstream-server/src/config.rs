@@ -1,6 +1,7 @@
 //! Settings: texts from a TOML file, the environment and flags become one validated
 //! [`Config`], or the list of every mistake in them.
 
+mod access;
 mod handler;
 mod keys;
 mod settings;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::signature::Secret;
+use entrance::{Tls, Tokens};
 
 pub use handler::{CommandConfig, Feed, Format, HandlerConfig, HttpConfig, SetAside};
 use keys::KEYS;
@@ -29,12 +31,14 @@ pub struct Config {
     pub dir: PathBuf,
     /// File that is written, as one JSON object, once the server answers.
     pub ready_file: Option<PathBuf>,
-    /// Who may read the page, the read API and the metrics.
+    /// Who may read the page, the read API and the metrics without a token.
     pub read_from: ReadFrom,
+    /// Who may read from anywhere, and change something; empty means one that the server makes in `dir`.
+    pub tokens: Tokens,
+    /// What a client may ask of the listener.
+    pub serve: ServeConfig,
     /// Time that running deliveries get to finish at shutdown.
     pub shutdown_timeout: Duration,
-    /// Connections served at once.
-    pub max_connections: usize,
     /// Live streams served at once.
     pub max_streams: usize,
     /// What is asked of a notice.
@@ -57,13 +61,26 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// Who may read what has arrived.
+/// Who may read what has arrived without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
     /// Only this machine.
     Loopback,
-    /// Whoever reaches the listener.
-    Anyone,
+    /// Nobody, for a proxy on this machine speaks for others.
+    Nobody,
+}
+
+/// What a client may ask of the listener.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// The certificate; `None` serves plain HTTP.
+    pub tls: Option<Tls>,
+    /// Connections served at once.
+    pub max_connections: usize,
+    /// Time a client gets for the handshake, for a request's head, and to take the next piece of an answer.
+    pub client_timeout: Duration,
+    /// Largest head of a request (request line and headers), in bytes.
+    pub max_head_bytes: usize,
 }
 
 /// What is asked of a notice before it is taken.
@@ -71,6 +88,8 @@ pub enum ReadFrom {
 pub struct NoticeConfig {
     /// Buckets whose notices are taken; never empty.
     pub buckets: Vec<String>,
+    /// Regions that a notice may name; empty means any, since none is ever used to address a store.
+    pub regions: Vec<String>,
     /// Any one of these must have signed; empty means unsigned, on loopback only.
     pub secrets: Vec<Secret>,
     /// How far a signed time may be from our clock.
@@ -281,7 +300,8 @@ fn command() -> clap::Command {
             "Each flag is also a key of the TOML file (--s3-endpoint is endpoint in [s3]) and an environment \
              variable (SLUICEGATE_SERVER_S3_ENDPOINT). A flag wins over the environment, the environment over \
              the file. Secrets have no flag: SLUICEGATE_SERVER_NOTICES_SECRETS, \
-             SLUICEGATE_SERVER_HANDLER_SECRETS and SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY.",
+             SLUICEGATE_SERVER_TOKENS, SLUICEGATE_SERVER_HANDLER_SECRETS and \
+             SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY.",
         )
         .arg(plain("config", "FILE", "TOML file with settings"))
         .arg(plain("ready-file", "FILE", "file that is written, with the addresses, once the server answers"))

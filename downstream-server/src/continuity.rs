@@ -6,7 +6,7 @@
 //! | `POST /v1/continuity/write-off` | declares missing cuts as not to come: `{"channel", "sink", "first", "last"}` |
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::clock::now_ms;
 use crate::error::ApiError;
 use crate::inbox::Gaps;
-use crate::notices::expect_json;
+use crate::notices::json_body;
 
 /// Channels and sinks on a page when the caller does not say, and at most.
 const PAGE: usize = 100;
@@ -75,9 +75,9 @@ struct WriteOff {
 pub(crate) async fn write_off(
     State(app): State<App>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    expect_json(&headers)?;
+    let body = json_body(&app.notices, &headers, body).await?;
     let wrong = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "write_off", message);
     let wanted: WriteOff = serde_json::from_slice(&body)
         .map_err(|error| wrong(format!("the body is not {{channel, sink, first, last}}: {error}")))?;

@@ -25,6 +25,8 @@ pub(crate) struct Rate {
     pub(crate) events: u64,
     /// Bytes of them, as stored.
     pub(crate) bytes: u64,
+    /// The longest lag of an object that became done, in milliseconds.
+    pub(crate) lag_ms: Option<u64>,
 }
 
 /// One of the last lines that arrived.
@@ -62,6 +64,8 @@ pub(crate) struct Live {
 #[derive(Debug)]
 struct State {
     last: Totals,
+    /// The longest lag since the last second ended.
+    lag_ms: Option<u64>,
     rates: VecDeque<Rate>,
     lines: VecDeque<Line>,
 }
@@ -69,7 +73,7 @@ struct State {
 impl Live {
     /// Nothing yet; rates count from these totals on.
     pub(crate) fn new(totals: Totals) -> Self {
-        let state = State { last: totals, rates: VecDeque::new(), lines: VecDeque::new() };
+        let state = State { last: totals, lag_ms: None, rates: VecDeque::new(), lines: VecDeque::new() };
         Self { state: Mutex::new(state), messages: broadcast::Sender::new(BACKLOG) }
     }
 
@@ -79,6 +83,7 @@ impl Live {
         let rate = Rate {
             events: totals.events.saturating_sub(state.last.events),
             bytes: totals.bytes.saturating_sub(state.last.bytes),
+            lag_ms: state.lag_ms.take(),
         };
         state.last = totals;
         if state.rates.len() == SECONDS {
@@ -89,13 +94,14 @@ impl Live {
         let _ = self.messages.send(Message::Tick { totals, rate, oldest_owed_ms });
     }
 
-    /// Notes the last lines of an object that became done.
-    pub(crate) fn arrived(&self, object: i64, lines: &Lines) {
+    /// Notes the lag and the last lines of an object that became done.
+    pub(crate) fn arrived(&self, object: i64, lag_ms: u64, lines: &Lines) {
         let last = lines.last();
+        let mut state = self.state();
+        state.lag_ms = state.lag_ms.max(Some(lag_ms));
         if last.is_empty() {
             return;
         }
-        let mut state = self.state();
         state.lines.extend(last.into_iter().map(|text| Line { object, text }));
         let surplus = state.lines.len().saturating_sub(LINES);
         state.lines.drain(..surplus);

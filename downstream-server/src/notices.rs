@@ -54,8 +54,7 @@ pub(crate) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
 
 async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<(Taken, String), ApiError> {
     let config = &app.notices;
-    expect_json(headers)?;
-    let body = read(body, headers, config.max_bytes, config.read_timeout).await?;
+    let body = json_body(config, headers, body).await?;
     check_signature(config, headers, &body, now_ms())?;
     let notice = Notice::from_json(&body).map_err(|error| not_a_notice(&error))?;
     if !config.buckets.contains(&notice.bucket) {
@@ -65,11 +64,31 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<(Taken, Stri
             format!("notices of bucket {:?} are not taken here", shorten(&notice.bucket)),
         ));
     }
+    if let Some(region) = &notice.region
+        && !config.regions.is_empty()
+        && !config.regions.contains(region)
+    {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "region_not_allowed",
+            format!("notices of region {:?} are not taken here", shorten(region)),
+        ));
+    }
     let id = notice_id(headers, &notice);
     let (bucket, key) = (notice.bucket.clone(), notice.key.clone());
     let taken = app.inbox.put(notice, id.clone(), now_ms()).await?;
     tracing::info!(notice_id = id, bucket, key, repeated = taken == Taken::Repeated, "notice taken");
     Ok((taken, id))
+}
+
+/// A body that says it is JSON, within the limits of a notice's.
+pub(crate) async fn json_body(
+    config: &NoticeConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, ApiError> {
+    expect_json(headers)?;
+    read(body, headers, config.max_bytes, config.read_timeout).await
 }
 
 /// Asking for JSON also keeps web pages of other sites out: a browser does not send this type
@@ -89,7 +108,7 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
 
 async fn read(body: Body, headers: &HeaderMap, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
     let too_large = || {
-        let message = format!("the notice is larger than {limit} bytes (notices.max_bytes)");
+        let message = format!("the body is larger than {limit} bytes (notices.max_bytes)");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     };
     let announced = header(headers, header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());

@@ -11,13 +11,15 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{AppState, LimitedListener, Peer, router};
+use crate::access::TokenFileError;
+use crate::app::{AppState, router};
 use crate::config::{Config, HandlerConfig, S3Credentials};
 use crate::fetch::Stores;
 use crate::handler::{ClientError, Command, Handler, Http, Log, Ndjson, OutputError};
 use crate::inbox::{DatabaseError, Inbox, OpenError};
 use crate::live::Live;
 use crate::reconcile::Reconciler;
+use crate::serve::serve;
 use crate::telemetry::Metrics;
 use crate::upkeep::Upkeep;
 use crate::workers::Workers;
@@ -66,9 +68,12 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The listener ended.
+    /// The listener ended, which it does by a panic alone.
     #[error("serving: {0}")]
-    Serve(#[source] std::io::Error),
+    Serve(#[source] tokio::task::JoinError),
+    /// The token that the server makes for itself could not be used.
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
     /// A commit's outcome is unknown; the next start reads what the disk holds.
     #[error("the inbox stopped after a failed sync: {0}")]
     Poisoned(#[source] DatabaseError),
@@ -85,6 +90,7 @@ impl RunError {
             Self::Inbox(_)
             | Self::Output(_)
             | Self::ReadyFile { .. }
+            | Self::Token(_)
             | Self::Serve(_)
             | Self::Poisoned(_) => exit::IO,
         }
@@ -137,11 +143,12 @@ pub async fn run_with(
     let app = AppState::new(
         &config,
         inbox.clone(),
+        parts.stores.clone(),
         live.clone(),
         metrics.clone(),
         handler.name(),
         stopping.clone(),
-    );
+    )?;
     let reconciler = Reconciler {
         inbox: inbox.clone(),
         stores: parts.stores.clone(),
@@ -164,13 +171,10 @@ pub async fn run_with(
     let reconciling = tokio::spawn(reconciler.run(stopping.clone()));
     let ticking = tokio::spawn(tick(live, inbox.clone()));
     let upkeeping = tokio::spawn(upkeep.run());
-    let service = router(app).into_make_service_with_connect_info::<Peer>();
-    let listener = LimitedListener::new(listener, config.max_connections);
-    let mut serving = tokio::spawn(
-        axum::serve(listener, service)
-            .with_graceful_shutdown(stopping.clone().cancelled_owned())
-            .into_future(),
-    );
+    if let Some(tls) = config.serve.tls.clone() {
+        tokio::spawn(tls.reload_at_hangup());
+    }
+    let mut serving = tokio::spawn(serve(listener, router(app), config.serve.clone(), stopping.clone()));
     say_started(&config, address);
     let mut ended = write_ready_file(&config, address);
 
@@ -178,7 +182,7 @@ pub async fn run_with(
     if ended.is_ok() {
         tokio::select! {
             () = shutdown => {}
-            served = &mut serving => ended = served.map_err(std::io::Error::other).and_then(|served| served).map_err(RunError::Serve),
+            served = &mut serving => ended = served.map_err(RunError::Serve),
             _ = inbox_failed.wait_for(|failed| *failed) => {}
         }
     }
@@ -274,7 +278,8 @@ fn say_started(config: &Config, address: SocketAddr) {
 /// Written whole or not at all, so that whoever waits for it never reads half of it.
 fn write_ready_file(config: &Config, address: SocketAddr) -> Result<(), RunError> {
     let Some(path) = &config.ready_file else { return Ok(()) };
-    let url = format!("http://{address}");
+    let scheme = if config.serve.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}");
     let ready = json!({
         "pid": std::process::id(),
         "address": address,

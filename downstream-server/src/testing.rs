@@ -12,16 +12,23 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, AppState, Peer, router};
 use crate::config::{Config, Start};
+use crate::fetch::Stores;
 use crate::handler::NoEffect;
 use crate::inbox::{FILE, Finished, Identity, Inbox, Report};
 use crate::live::Live;
 use crate::telemetry::Metrics;
 
+/// The token of whoever asks in a test.
+pub(crate) const TOKEN: &str = "the-token-of-a-test";
+
 /// A configuration for bucket `logs`, with these flags in addition.
 pub(crate) fn config(flags: &[&str]) -> Config {
     let args = ["downstream-server", "--notices-buckets", "logs", "--listen", "127.0.0.1:0"];
     match Start::from_args(args.iter().chain(flags), |_| None) {
-        Ok(Start::Run(config)) => *config,
+        Ok(Start::Run(mut config)) => {
+            config.tokens.add(&format!("test:{TOKEN}")).expect("it is a token");
+            *config
+        }
         other => panic!("not a configuration to run: {other:?}"),
     }
 }
@@ -38,11 +45,16 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(config: &Config) -> Self {
+        Self::over(config, Stores::new())
+    }
+
+    pub(crate) fn over(config: &Config, stores: Stores) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let metrics = Arc::new(Metrics::new());
         let inbox = Arc::new(Inbox::open(dir.path(), metrics.clone()).expect("the inbox opens"));
         let live = Arc::new(Live::new(inbox.totals()));
-        let app = AppState::new(config, inbox, live, metrics, "log", CancellationToken::new());
+        let app = AppState::new(config, inbox, stores, live, metrics, "log", CancellationToken::new())
+            .expect("the token file");
         Self { app, dir }
     }
 
@@ -81,10 +93,12 @@ pub(crate) fn post(body: impl Into<Body>) -> Request<Body> {
         .expect("a request")
 }
 
-/// A request to do something, as JSON and from this machine.
+/// A request to do something, as JSON, from this machine and with a token.
 pub(crate) fn post_to(path: &str, body: impl Into<Body>) -> Request<Body> {
-    let request =
-        Request::post(path).header("host", "localhost:8090").header("content-type", "application/json");
+    let request = Request::post(path)
+        .header("host", "localhost:8090")
+        .header("content-type", "application/json")
+        .header("authorization", format!("Bearer {TOKEN}"));
     request.body(body.into()).expect("a request")
 }
 

@@ -166,7 +166,7 @@ impl Workers {
                 self.metrics.stored_bytes.inc_by(bytes);
                 self.metrics.decoded_bytes.inc_by(content.decoded_bytes());
                 self.metrics.lag_seconds.observe(Duration::from_millis(lag_ms).as_secs_f64());
-                self.live.arrived(claim.id, content.lines());
+                self.live.arrived(claim.id, lag_ms, content.lines());
                 "done"
             }
             Finished::Repeat => {

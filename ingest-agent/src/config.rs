@@ -16,6 +16,7 @@
 //! bucket = "my-bucket"
 //! ```
 
+mod access;
 mod channels;
 mod document;
 mod flags;

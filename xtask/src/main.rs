@@ -3,6 +3,7 @@
 mod bench;
 mod group;
 mod lambda;
+mod openapi;
 mod package;
 mod soak;
 mod stage;

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use crate::lambda;
 use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
+use crate::{lambda, openapi};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
@@ -44,6 +44,7 @@ pub(crate) const STAGES: &[Stage] = &[
         proves: "an instance installs itself; units are sandboxed",
         run: terraform::instances,
     },
+    Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },
 ];
@@ -158,9 +159,17 @@ fn browser(context: &Context) -> Outcome {
     if let Err(why) = tools::debian(context, "chromium", &["chromium"]) {
         return Outcome::NotRun(why);
     }
+    if let Err(why) = tools::debian(context, "npm", &["npm"]) {
+        return Outcome::NotRun(why);
+    }
+    let axe = match tools::npm("axe-core", "4.14.1") {
+        Ok(folder) => folder.join("axe.min.js"),
+        Err(error) => return Outcome::NotRun(format!("axe-core from npm: {error:#}")),
+    };
     let mut script = Command::new("python3");
     let server = target().join("release/downstream-server");
     script.current_dir(root()).arg("downstream-server/tests/browser/page.py").arg("--server").arg(server);
+    script.arg("--axe").arg(axe);
     Outcome::of([script])
 }
 

@@ -140,6 +140,29 @@ pub(crate) fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(bin)
 }
 
+/// The folder of an npm package of this version under the target folder; no script of its runs.
+pub(crate) fn npm(package: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let dir = target().join("tools").join(package);
+    let folder = dir.join("node_modules").join(package);
+    let wanted = format!("\"version\": \"{version}\"");
+    if std::fs::read_to_string(folder.join("package.json")).is_ok_and(|text| text.contains(&wanted)) {
+        return Ok(folder);
+    }
+    let mut command = Command::new("npm");
+    command.args([
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--ignore-scripts",
+        "--prefix",
+    ]);
+    let status = command.arg(&dir).arg(format!("{package}@{version}")).status().context("starting npm")?;
+    ensure!(status.success(), "npm ended with {status}");
+    Ok(folder)
+}
+
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

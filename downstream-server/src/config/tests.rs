@@ -151,3 +151,31 @@ fn a_setting_of_another_kind_of_handler_is_a_mistake() {
         ]
     );
 }
+
+#[test]
+fn a_mistake_in_who_is_let_in_names_the_setting_and_never_shows_a_token() {
+    let base = ["--notices-buckets", "logs"];
+    let (_dir, path) = file("ops:hunter2hunter2hunter2\nci:hunter2\n");
+    let flags =
+        ["--token-file", &path, "--tls-key", "key.pem", "--read-from", "anyone", "--client-timeout", "0s"];
+    let variables = [("SLUICEGATE_SERVER_TOKENS", "hunter2-without-a-name")];
+    let error = start(&[&base[..], &flags, &["--max-head-bytes", "1KiB"]].concat(), &variables).unwrap_err();
+    for said in [
+        "read_from: reading from elsewhere needs a token now",
+        "tokens: a token is written NAME:TOKEN",
+        "tokens: the token of ci has 7 characters",
+        "tls: certificate and key need each other",
+        "client_timeout: it must be longer than nothing",
+        "max_head_bytes: `1KiB` is not between 4KiB and 1MiB",
+    ] {
+        assert!(error.0.iter().any(|mistake| mistake.contains(said)), "{said}: {error}");
+    }
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    let tls = ["--tls-certificate", "none.pem", "--tls-key", "none.pem"];
+    let error = start(&[&base[..], &tls].concat(), &[]).unwrap_err();
+    assert_eq!(error.0.len(), 1);
+    assert!(error.0[0].starts_with("tls: reading none.pem: "), "{error}");
+    let config =
+        run(&base, &[("SLUICEGATE_SERVER_TOKENS", "ops:a-token-of-some-length,ci:another-token-of-it")]);
+    assert_eq!(config.tokens.holder("another-token-of-it"), Some("ci"));
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use contract::signature::Secret;
 
+use super::access;
 use super::handler::handler;
 use super::settings::Settings;
 use super::values;
@@ -21,16 +22,21 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
     });
     let read_from = s.value("read_from", ReadFrom::Loopback, |text| match text {
         "loopback" => Ok(ReadFrom::Loopback),
-        "anyone" => Ok(ReadFrom::Anyone),
-        _ => Err(format!("`{text}` is neither loopback nor anyone")),
+        "nobody" => Ok(ReadFrom::Nobody),
+        "anyone" => {
+            Err("reading from elsewhere needs a token now; set tokens or token_file, and leave this"
+                .to_owned())
+        }
+        _ => Err(format!("`{text}` is neither loopback nor nobody")),
     });
     let config = Config {
         listen,
         dir: s.value("dir", PathBuf::new(), |text| Ok(PathBuf::from(text))),
         ready_file,
         read_from,
+        tokens: access::tokens(s),
+        serve: access::serve(s),
         shutdown_timeout: s.value("shutdown_timeout", Duration::ZERO, values::duration),
-        max_connections: s.value("max_connections", 1, |text| between(text, 1, 100_000)),
         max_streams: s.value("max_streams", 1, |text| between(text, 1, 10_000)),
         notices: notices(s, listen),
         s3: s3(s),
@@ -93,6 +99,7 @@ fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
     }
     NoticeConfig {
         buckets,
+        regions: s.list("notices.regions"),
         secrets,
         clock_tolerance: s.value("notices.clock_tolerance", Duration::ZERO, values::duration),
         max_bytes: s.value("notices.max_bytes", 0, |text| values::bytes(text).map(|bytes| bytes as usize)),
@@ -102,15 +109,8 @@ fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
 
 /// The secrets of a setting and of the file that another one names.
 pub(super) fn secrets(s: &mut Settings, name: &'static str, file: &'static str) -> Vec<Secret> {
-    let mut texts = s.list(name);
-    if let Some(path) = s.optional(file, |text| Ok(PathBuf::from(text))) {
-        match read_secrets(&path) {
-            Ok(lines) => texts.extend(lines),
-            Err(mistake) => s.mistake(format!("{file}: {mistake}")),
-        }
-    }
     let mut secrets = Vec::new();
-    for text in texts {
+    for text in with_file(s, name, file) {
         match text.parse::<Secret>() {
             Ok(secret) => secrets.push(secret),
             Err(error) => s.mistake(format!("{name}: {error}")),
@@ -119,12 +119,25 @@ pub(super) fn secrets(s: &mut Settings, name: &'static str, file: &'static str) 
     secrets
 }
 
-fn read_secrets(path: &Path) -> Result<Vec<String>, String> {
+/// The texts of a setting, and the lines of the file that another one names.
+pub(super) fn with_file(s: &mut Settings, name: &'static str, file: &'static str) -> Vec<String> {
+    let mut texts = s.list(name);
+    if let Some(path) = s.optional(file, |text| Ok(PathBuf::from(text))) {
+        match read_lines(&path) {
+            Ok(lines) => texts.extend(lines),
+            Err(mistake) => s.mistake(format!("{file}: {mistake}")),
+        }
+    }
+    texts
+}
+
+/// The lines that are not blank; at least one.
+fn read_lines(path: &Path) -> Result<Vec<String>, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
     let lines: Vec<_> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    if lines.is_empty() { Err(format!("{} holds no secret", path.display())) } else { Ok(lines) }
+    if lines.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(lines) }
 }
 
 fn s3(s: &mut Settings) -> S3Config {

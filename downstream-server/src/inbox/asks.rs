@@ -4,16 +4,11 @@ use contract::{CutId, ObjectMetadata};
 
 use super::changes::Totals;
 use super::{
-    Gaps, Inbox, InboxError, Keep, Listing, Query, Replayed, Row, Selection, SinkContinuity, Suspect, Unknown,
+    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, Suspect, Unknown,
 };
 use super::{continuity, forks, listing, ranges, replay, retention, rows};
 
 impl Inbox {
-    /// A page of the listing, newest first.
-    pub async fn list(&self, query: Query) -> Result<Vec<Row>, InboxError> {
-        self.read(move |at| rows::list(at, &query)).await
-    }
-
     /// When the oldest object that is still owed or being fetched was told of.
     pub async fn oldest_owed_ms(&self) -> Result<Option<i64>, InboxError> {
         self.read(rows::oldest_owed_ms).await

@@ -26,13 +26,14 @@ pub(super) fn drop_some(at: &Database, keep: Keep) -> Result<bool, DatabaseError
              (SELECT id FROM (SELECT id, done_order, finished_ms FROM objects
                               WHERE done_order IS NOT NULL ORDER BY done_order LIMIT ?3) AS oldest
               WHERE done_order <= ?1 OR finished_ms <= ?2)
-         RETURNING events, bytes, received_ms, CASE WHEN identity LIKE 'object-%' THEN 1 ELSE 0 END",
+         RETURNING events, bytes, received_ms, CASE WHEN identity LIKE 'object-%' THEN 1 ELSE 0 END, done_order",
         &[last.saturating_sub(keep.rows).into(), keep.after_ms.into(), BATCH.into()],
     )?;
-    let (mut events, mut bytes, mut foreign_ms) = (0, 0, 0);
+    let (mut events, mut bytes, mut foreign_ms, mut order) = (0, 0, 0, 0);
     for row in &rows {
         events += row.count(0)?;
         bytes += row.count(1)?;
+        order = order.max(row.count(4)?);
         if row.integer(3)? == 1 {
             foreign_ms = foreign_ms.max(row.integer(2)?);
         }
@@ -45,6 +46,12 @@ pub(super) fn drop_some(at: &Database, keep: Keep) -> Result<bool, DatabaseError
     at.execute(
         "UPDATE counters SET value = ?1 WHERE name = 'foreign_dropped_ms' AND value < ?1",
         &[foreign_ms.into()],
+    )?;
+    // Who reads the events of done objects in their order is told what is no longer there.
+    at.execute(
+        "INSERT INTO counters (name, value) VALUES ('dropped_order', ?1)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE counters.value < excluded.value",
+        &[order.into()],
     )?;
     Ok(rows.len() == BATCH)
 }

@@ -196,35 +196,9 @@ impl Place {
     }
 }
 
-/// Which rows a listing shows, newest first.
-#[derive(Debug, Clone, Default)]
-pub struct Query {
-    /// Only rows in this state.
-    pub state: Option<State>,
-    /// Only rows older than this id: the `next` of the page before.
-    pub before: Option<i64>,
-    /// Rows at most.
-    pub limit: usize,
-}
-
 /// Reads the rows that a statement returns.
 pub(super) fn read_all(records: &[Record]) -> Result<Vec<Row>> {
     records.iter().map(Row::read).collect()
-}
-
-pub(super) fn list(at: &Database, query: &Query) -> Result<Vec<Row>> {
-    let before = query.before.unwrap_or(i64::MAX);
-    let records = match query.state {
-        Some(state) => at.query(
-            &format!("SELECT {COLUMNS} FROM objects WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
-            &[state.as_str().into(), before.into(), query.limit.into()],
-        )?,
-        None => at.query(
-            &format!("SELECT {COLUMNS} FROM objects WHERE id < ?1 ORDER BY id DESC LIMIT ?2"),
-            &[before.into(), query.limit.into()],
-        )?,
-    };
-    read_all(&records)
 }
 
 /// When the oldest object that is still owed or being fetched was told of.

@@ -192,7 +192,7 @@ async fn an_inbox_of_the_first_version_goes_on_with_all_that_it_knew() {
     assert_eq!(cut_short.places.len(), 2);
     assert_eq!(claims.pop().unwrap().attempt, 2);
     assert_eq!(inbox.output_length("ndjson out.ndjson").await.unwrap(), Some(42));
-    let rows = inbox.list(Query { state: Some(State::Done), before: None, limit: 99 }).await.unwrap();
+    let rows = inbox.list(Query { state: Some(State::Done), limit: 99, ..Query::default() }).await.unwrap();
     let mut order: Vec<_> = rows.iter().filter_map(|row| row.done_order).collect();
     order.sort_unstable();
     assert_eq!(order, [1, 2, 3, 4, 5, 6, 7]);
@@ -318,7 +318,7 @@ async fn what_is_dead_gone_or_done_is_handled_again_when_somebody_asks() {
         inbox.fail(&claim, "no".to_owned(), next, 2).await.unwrap();
     }
     let dead =
-        inbox.list(Query { state: Some(State::Dead), before: None, limit: 1 }).await.unwrap().remove(0);
+        inbox.list(Query { state: Some(State::Dead), limit: 1, ..Query::default() }).await.unwrap().remove(0);
     assert_eq!(inbox.replay(dead.id, 5).await.unwrap().map(|row| row.state), Some(State::Owed));
     assert_eq!(inbox.replay(99, 5).await.unwrap(), None);
     let again = claim(&inbox).await.unwrap();

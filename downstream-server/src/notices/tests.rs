@@ -119,9 +119,20 @@ async fn a_bucket_that_is_not_on_the_list_is_403() {
 }
 
 #[tokio::test]
+async fn a_region_that_is_not_on_the_list_is_403() {
+    let site = Site::new(&config(&["--notices-regions", "eu-central-1,us-east-1"]));
+    let named = |region: &str| post(format!(r#"{{"bucket":"logs","key":"k","region":"{region}"}}"#));
+    let expected = error("region_not_allowed", "notices of region \"eu-west-1\" are not taken here");
+    assert_eq!(site.ask(named("eu-west-1")).await, (StatusCode::FORBIDDEN, expected));
+    assert_eq!(site.ask(named("us-east-1")).await.0, StatusCode::ACCEPTED);
+    // A minimal notice names none, and none is used.
+    assert_eq!(site.ask(post(NOTICE)).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
 async fn a_body_above_the_limit_is_413_and_names_the_limit_whether_or_not_it_was_announced() {
     let site = Site::new(&config(&["--notices-max-bytes", "100"]));
-    let expected = error("too_large", "the notice is larger than 100 bytes (notices.max_bytes)");
+    let expected = error("too_large", "the body is larger than 100 bytes (notices.max_bytes)");
     let long = format!(r#"{{"bucket":"logs","key":"{}"}}"#, "k".repeat(200));
     let mut announced = post(long.clone());
     announced.headers_mut().insert("content-length", "225".parse().unwrap());

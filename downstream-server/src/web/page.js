@@ -5,6 +5,7 @@
 const PAGE = 50;
 const MOST_ROWS = 500;
 const SECONDS = 120;
+const TYPING = 100; // ms without a key before it searches
 
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
@@ -19,6 +20,7 @@ let clockOffset = 0; // the server's clock less ours
 let older = null; // where the next older page begins
 let shown = PAGE;
 let drawing = false;
+let token = null; // what the person said; in this page alone
 let beats = 0; // seconds that the stream has told
 
 // === Words and figures ===
@@ -75,6 +77,10 @@ function drawFigures() {
   $("dead-note").textContent = failed === 0 ? `none of ${number.format(totals.done)} objects`
     : `beside ${number.format(totals.done)} objects done`;
   $("dead-card").toggleAttribute("data-failed", failed > 0);
+  const counts = { ...totals, all: waiting + totals.done + failed };
+  for (const count of document.querySelectorAll("[data-count]")) {
+    count.textContent = number.format(counts[count.dataset.count]);
+  }
 }
 
 function drawRates() {
@@ -85,6 +91,11 @@ function drawRates() {
   $("bytes-rate").textContent = `${bytes(mean("bytes")).join(" ")} a second`;
   drawSpark($("events-spark"), rates.map((rate) => rate.events));
   drawSpark($("bytes-spark"), rates.map((rate) => rate.bytes));
+  // A second in which nothing became done has no lag of its own.
+  const lags = rates.filter((rate) => rate.lag_ms !== null).map((rate) => rate.lag_ms);
+  $("lag").textContent = lags.length === 0 ? "–" : span(lags.at(-1));
+  $("lag-note").textContent = lags.length === 0 ? "nothing in two minutes" : `up to ${span(Math.max(...lags))} lately`;
+  drawSpark($("lag-spark"), rates.map((rate) => rate.lag_ms ?? 0));
 }
 
 function drawSpark(svg, values) {
@@ -110,9 +121,12 @@ function drawLines(lines) {
 
 const filter = () => document.querySelector("#filter input:checked").value;
 
+const sought = () => $("search").value;
+// As the server compares: letters from a to z alone have no case.
+const plain = (text) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
 function fits(object) {
-  const wanted = filter();
-  return wanted === "" || object.state === wanted || (wanted === "owed" && object.state === "fetching");
+  return (filter() === "" || object.state === filter()) && plain(object.key).includes(plain(sought()));
 }
 
 function row(object) {
@@ -129,10 +143,20 @@ function row(object) {
   };
   cell("", element("span", "state", object.state === "dead" ? "failed" : object.state));
   const slash = object.key.lastIndexOf("/") + 1;
-  const key = cell("key", element("span", "folder", `${object.bucket}/${object.key.slice(0, slash)}`), object.key.slice(slash));
+  const name = element("a", "", object.key.slice(slash) || "(no name)");
+  name.href = `/v1/objects/${object.id}/content`;
+  name.title = "Download the object as stored";
+  const key = cell("key", element("span", "folder", `${object.bucket}/${object.key.slice(0, slash)}`), name);
   if (object.last_error) {
     const tries = object.attempts === 1 ? "1 attempt" : `${object.attempts} attempts`;
     key.append(element("span", "error", `${tries}: ${object.last_error}`));
+  }
+  if (object.state === "dead" || object.state === "gone") {
+    const again = element("button", "", "Replay");
+    again.type = "button";
+    again.setAttribute("aria-label", `Replay ${object.key}`);
+    again.addEventListener("click", () => replay(object.id));
+    key.append(again);
   }
   const done = object.state === "done";
   cell("right figure", done ? number.format(object.events) : "").dataset.unit = object.events === 1 ? "event" : "events";
@@ -185,10 +209,12 @@ async function get(path) {
 async function list(before) {
   const query = new URLSearchParams({ limit: PAGE });
   if (filter()) query.set("state", filter());
+  if (sought()) query.set("search", sought());
   if (before) query.set("before", before);
-  const wanted = filter();
+  const wanted = [filter(), sought()];
   const page = await get(`/v1/objects?${query}`);
-  if (wanted !== filter()) return;
+  // Somebody who asked for something else meanwhile gets that.
+  if (wanted[0] !== filter() || wanted[1] !== sought()) return;
   if (!before) {
     shown = PAGE;
     rows.clear();
@@ -197,6 +223,43 @@ async function list(before) {
   for (const object of page.objects) place(object, false);
   older = page.next;
   $("older").hidden = older === null || shown >= MOST_ROWS;
+}
+
+// === Replay ===
+
+// Asks the person for the token, until they say one or none.
+function askToken(why) {
+  const dialog = $("ask");
+  $("ask-why").hidden = false;
+  if (why) $("ask-why").textContent = why;
+  $("token").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      const said = dialog.returnValue === "use" ? $("token").value.trim() : null;
+      $("token").value = "";
+      resolve(said);
+    }, { once: true });
+  });
+}
+
+async function replay(id) {
+  let why = null;
+  for (;;) {
+    const headers = { "content-type": "application/json" };
+    if (token) headers.authorization = `Bearer ${token}`;
+    const answer = await fetch(`/v1/dead/${id}/replay`, { method: "POST", headers, body: "{}" }).catch(() => null);
+    if (answer === null) return say("lost", "the server does not answer");
+    if (answer.status !== 401) {
+      // The row changes by the live stream.
+      if (!answer.ok) say("live", (await answer.json()).message);
+      return undefined;
+    }
+    if (token) why = "The server does not know this token.";
+    token = await askToken(why);
+    if (!token) return undefined;
+  }
 }
 
 // === Continuity ===
@@ -302,7 +365,15 @@ function follow() {
   stream.addEventListener("resync", reload);
 }
 
-$("filter").addEventListener("change", () => list().catch(() => say("lost", "the server does not answer")));
+// A plain button, so that the enter key means the other one.
+$("no-token").addEventListener("click", () => $("ask").close(""));
+const anew = () => list().catch(() => say("lost", "the server does not answer"));
+let typing = 0;
+$("filter").addEventListener("change", anew);
+$("search").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(anew, TYPING);
+});
 $("older").addEventListener("click", () => {
   shown = Math.min(shown + PAGE, MOST_ROWS);
   list(older).catch(() => say("lost", "the server does not answer"));

@@ -3,9 +3,10 @@
 looks at what a person would see. Nothing but Python's own library is needed: Chromium is spoken
 to over its debugging pipe.
 
-    page.py [--server PROGRAM] [--screenshots FOLDER]
+    page.py [--server PROGRAM] [--axe FILE] [--screenshots FOLDER]
 
-Without --server the release build of the server is made and used.
+Without --server the release build of the server is made and used. With --axe (the file axe.min.js of
+axe-core) the page must have no violation of accessibility that it finds.
 """
 
 import argparse
@@ -22,9 +23,12 @@ import time
 import urllib.parse
 import urllib.request
 
+import large
+
 PATIENCE = 60.0
 # What the one-command demo promises: a pasted line is on the page within this time.
 PROMISED = 3.0
+TOKEN = "the-token-of-the-browser"
 ATTACK = "<img src=x onerror=\"document.title='broken into'\"><script>document.title='broken into'</script>"
 
 
@@ -58,12 +62,14 @@ class Server:
 
     def __init__(self, program, folder, bucket_port):
         self.ready = folder / "ready.json"
-        self.log = open(folder / "server.log", "wb")
+        self.ready.unlink(missing_ok=True)
+        self.log = open(folder / "server.log", "ab")
         self.process = subprocess.Popen(
             [program, "--listen", "127.0.0.1:0", "--dir", folder / "inbox", "--ready-file", self.ready,
              "--notices-buckets", "logs", "--s3-path-style", "true", "--retry-base", "10ms", "--retry-max", "50ms",
              "--retry-missing-attempts", "3", "--s3-endpoint", f"http://127.0.0.1:{bucket_port}"],
-            env={"SLUICEGATE_SERVER_S3_ACCESS_KEY_ID": "id", "SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY": "secret"},
+            env={"SLUICEGATE_SERVER_S3_ACCESS_KEY_ID": "id", "SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY": "secret",
+                 "SLUICEGATE_SERVER_TOKENS": f"browser:{TOKEN}"},
             stderr=self.log)
         eventually("the server is ready", self.ready.exists)
         self.url = json.loads(self.ready.read_text())["url"]
@@ -104,6 +110,8 @@ class Browser:
         self.events = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        # Keys are for the page that has the focus.
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
@@ -136,6 +144,10 @@ class Browser:
     def text(self, selector):
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
 
+    def press(self, key, code, text=""):
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
+
     def until(self, what, script, patience=PATIENCE):
         return eventually(what, lambda: self.run(script), patience)
 
@@ -150,6 +162,13 @@ class Browser:
             shot = self.call("Page.captureScreenshot", captureBeyondViewport=False)
             file.write_bytes(base64.b64decode(shot["data"]))
 
+    def axe(self, source):
+        """What axe-core finds wrong with the page as it is now."""
+        if source:
+            self.run(source.read_text() + ";0")
+            found = self.run("axe.run().then((result) => result.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html)}`))")
+            assert found == [], found
+
     def complaints(self):
         """Errors of the page's script, and what the content security policy blocked."""
         self.call("Runtime.getHeapUsage")
@@ -159,7 +178,8 @@ class Browser:
             if event.get("method") == "Runtime.exceptionThrown":
                 wrong.append(parameters["exceptionDetails"])
             entry = parameters.get("entry", {})
-            if event.get("method") == "Log.entryAdded" and entry.get("level") == "error":
+            refused = "401 (Unauthorized)" in entry.get("text", "")  # as the test itself had it
+            if event.get("method") == "Log.entryAdded" and entry.get("level") == "error" and not refused:
                 wrong.append(entry["text"])
         return wrong
 
@@ -178,7 +198,7 @@ def eventually(what, ask, patience=PATIENCE):
         time.sleep(0.02)
 
 
-def check(server, browser, screenshots):
+def check(server, browser, axe, screenshots):
     browser.call("Page.navigate", url=server.url)
     browser.until("the page is live", "document.querySelector('#live')?.dataset.state === 'live'")
     browser.until("nothing is shown", "document.querySelector('#no-lines').checkVisibility()")
@@ -199,15 +219,38 @@ def check(server, browser, screenshots):
     browser.until("the failure is shown", "document.querySelector('#dead').innerText === '1'")
     assert "3 attempts: getting object lost/object.log" in browser.text("tr[data-state='gone']")
 
+    # A person replays it by the keyboard alone, and says the token when asked.
+    Bucket.objects["/logs/lost/object.log"] = b"found again\n"
+    browser.run("document.querySelector('tr[data-state=gone] button').focus()")
+    browser.press("Enter", 13, "\r")
+    for said in ("a token that nobody knows", TOKEN):
+        browser.until("the token is asked for", "document.querySelector('#ask').open && document.activeElement.id === 'token'")
+        browser.axe(axe)
+        browser.call("Input.insertText", text=said)
+        browser.press("Enter", 13, "\r")
+        browser.until("it is taken", "!document.querySelector('#ask').open || document.querySelector('#token').value === ''")
+    browser.until("the object is done", "document.querySelector('tr[data-id=\"2\"]').dataset.state === 'done'")
+    browser.until("nothing is failed", "document.querySelector('#dead').innerText === '0'")
+    server.notify("lost/once-more.log")
+    browser.until("the failure is shown", "document.querySelector('#dead').innerText === '1'")
+
+    # Everything that can be used is reached by the tabulator.
+    browser.run("document.activeElement.blur()")
+    reached = set()
+    for _ in range(20):
+        browser.press("Tab", 9)
+        reached.add(browser.run("document.activeElement.id || document.activeElement.name || document.activeElement.localName"))
+    assert {"lines", "search", "state", "a", "button"} <= reached, reached
+
     # Paging and filtering, by mouse or keyboard alike.
     for number in range(70):
         Bucket.objects[f"/logs/many/{number:03}.log"] = b'{"n": %d, "level": "info"}\n' % number * (3 + number)
         server.notify(f"many/{number:03}.log")
-    browser.until("all are done", "document.querySelector('#events').innerText === '2,627'")
+    browser.until("all are done", "document.querySelector('#events').innerText === '2,628'")
     browser.until("fifty rows are shown", "document.querySelectorAll('#objects tr').length === 50")
     browser.until("there are older ones", "!document.querySelector('#older').hidden")
     browser.run("document.querySelector('#older').click()")
-    browser.until("all rows are shown", "document.querySelectorAll('#objects tr').length === 72")
+    browser.until("all rows are shown", "document.querySelectorAll('#objects tr').length === 73")
     order = browser.run("[...document.querySelectorAll('#objects tr')].map((row) => Number(row.dataset.id))")
     assert order == sorted(order, reverse=True), order
     browser.run("document.querySelector('#filter input[value=gone]').click()")
@@ -221,6 +264,7 @@ def check(server, browser, screenshots):
         for width, height in ((1280, 900), (390, 844)):
             file = screenshots and screenshots / f"page-{scheme}-{width}.png"
             browser.look(width, height, scheme, file)
+            browser.axe(axe)
     assert browser.run("document.title") == "Sluicegate"
     assert browser.complaints() == [], browser.complaints()
 
@@ -239,6 +283,7 @@ def release_build():
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--server")
+    arguments.add_argument("--axe", type=pathlib.Path)
     arguments.add_argument("--screenshots", type=pathlib.Path)
     options = arguments.parse_args()
     program = options.server or release_build()
@@ -250,8 +295,12 @@ def main():
         browser = None
         try:
             browser = Browser(folder / "browser")
-            check(server, browser, options.screenshots)
+            check(server, browser, options.axe, options.screenshots)
+            large.fill(folder / "inbox")
+            server = Server(program, folder, bucket.server_port)
+            large.check(server, browser)
             browser.stop()
+            server.stop()
         except BaseException:
             print((folder / "server.log").read_text()[-4000:], file=sys.stderr)
             raise

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::access;
 use super::channels::Named;
 use super::document::{Node, Table};
-use super::section::{Key, Keys, Reading, Section, key, optional, required};
+use super::section::{Key, Keys, Reading, Section, key, optional, required, secret};
 use super::value::Size;
 use super::{SourceConfig, one_or_named};
 use crate::source::SourceKind;
@@ -25,8 +26,19 @@ const HTTP: Keys = Keys {
         key(
             "listen",
             "\"127.0.0.1:8080\"",
-            "Address and port; port 0 takes a free one. It has no authentication.",
+            "Address and port; port 0 takes a free one. Without tokens it has no authentication.",
         ),
+        optional(
+            "tls_certificate",
+            "PEM file with the certificate chain. With tls_key the source speaks HTTPS alone; SIGHUP reads both again.",
+        ),
+        optional("tls_key", "PEM file with the certificate's key."),
+        secret(
+            "tokens",
+            "Who may send, as \"NAME:TOKEN\" or a list of them; write \"NAME:${env:VARIABLE}\" to keep a token out of this
+             file. Requests then need Authorization: Bearer TOKEN. A name's idempotency keys are its own.",
+        ),
+        optional("token_file", "File with one NAME:TOKEN a line, in addition."),
         key(
             "max_body",
             "\"4MiB\"",
@@ -141,6 +153,8 @@ fn read_one(
 
 fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     let listen = section.get::<SocketAddr>("listen");
+    let tls = access::tls(section);
+    let tokens = access::tokens(section);
     let max_body = section.bounded::<Size>("max_body", 1 << 10, 1 << 30);
     let max_head = section.bounded::<Size>("max_head", 8 << 10, 1 << 20);
     let max_key = section.bounded::<u64>("max_key", 1, 8 << 10);
@@ -152,6 +166,8 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     let validate_ndjson = section.get("validate_ndjson");
     Some(SourceKind::Http(HttpConfig {
         listen: listen?,
+        tls: tls?,
+        tokens: tokens?,
         max_body_bytes: max_body? as usize,
         max_head_bytes: max_head? as usize,
         max_key_bytes: max_key? as usize,

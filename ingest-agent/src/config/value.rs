@@ -141,6 +141,19 @@ impl FromValue for Names {
     }
 }
 
+/// One text, or several in brackets.
+pub(super) struct Texts(pub(super) Vec<String>);
+
+impl FromValue for Texts {
+    const WHAT: &'static str = "text in quotes, or a list of texts in brackets";
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Array(texts) => texts.iter().map(String::from_value).collect::<Option<_>>().map(Self),
+            text => String::from_value(text).map(|text| Self(vec![text])),
+        }
+    }
+}
+
 impl From<Size> for u64 {
     fn from(Size(bytes): Size) -> Self {
         bytes

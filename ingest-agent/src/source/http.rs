@@ -25,6 +25,7 @@
 //! | status | when                                                                                              |
 //! |--------|---------------------------------------------------------------------------------------------------|
 //! | 400    | the body is not what its type says: with the element or line, and the byte; or a bad key         |
+//! | 401    | there are tokens, and the request says none of them                                                |
 //! | 403    | `TRACE` and `OPTIONS`, as Flume                                                                    |
 //! | 404    | a path in `/v1/` that does not exist                                                                |
 //! | 405    | any method but `POST`                                                                               |
@@ -36,21 +37,26 @@
 //! | 431    | the head is larger than [`max_head_bytes`](HttpConfig::max_head_bytes)                              |
 //! | 503    | the channel or the memory before it is full: with `Retry-After`                                    |
 //!
-//! There is no authentication: whoever reaches the address can send events.
+//! With [`tokens`](HttpConfig::tokens) a request needs `Authorization: Bearer TOKEN`, looked at before anything else of it;
+//! a token's name is the sender's, and keeps its idempotency keys apart from those of others. Without, whoever reaches
+//! the address can send events. With [`tls`](HttpConfig::tls) the source speaks HTTPS alone.
 
 mod answer;
 mod body;
 mod inflate;
 mod request;
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entrance::{Tls, Tokens};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +70,10 @@ use super::listen;
 pub struct HttpConfig {
     /// Where it listens; loopback unless told otherwise.
     pub listen: SocketAddr,
+    /// The certificate that it shows; `None` is plain HTTP.
+    pub tls: Option<Tls>,
+    /// Who may send events; nobody is asked if there is none.
+    pub tokens: Tokens,
     /// The largest request body in bytes, after decompression too.
     pub max_body_bytes: usize,
     /// The largest head of a request (request line and headers) in bytes; at least 8192.
@@ -90,7 +100,9 @@ const READ_BYTES: usize = 256 << 10;
 /// Serves the source until its shutdown; requests that are under way then are answered.
 pub(super) async fn run(config: HttpConfig, listener: TcpListener, context: SourceContext) {
     let SourceContext { name, channels, metrics, shutdown } = context;
-    let max_connections = config.max_connections;
+    let (max_connections, request_timeout) = (config.max_connections, config.request_timeout);
+    let tls = config.tls.clone();
+    let reloading = tls.clone().map(|tls| tokio::spawn(tls.reload_at_hangup()));
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
@@ -101,12 +113,42 @@ pub(super) async fn run(config: HttpConfig, listener: TcpListener, context: Sour
     let intake = Intake::new(channels, Arc::clone(&metrics));
     let handler = Arc::new(Handler::new(name, config, intake, Arc::clone(&metrics)));
     let token = shutdown.clone();
-    let serve = |stream| serve_connection(stream, protocol.clone(), Arc::clone(&handler), token.clone());
+    let serve = |stream| {
+        let (protocol, handler) = (protocol.clone(), Arc::clone(&handler));
+        let (tls, shutdown) = (tls.clone(), token.clone());
+        async move {
+            match tls {
+                None => serve_connection(stream, protocol, handler, shutdown).await,
+                Some(tls) => match shake_hands(&tls, stream, request_timeout, &shutdown).await {
+                    Ok(stream) => serve_connection(stream, protocol, handler, shutdown).await,
+                    Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+                },
+            }
+        }
+    };
     listen::serve_each(listener, max_connections, metrics, shutdown, serve).await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
+}
+
+/// A client that says nothing has as long as for a request.
+async fn shake_hands(
+    tls: &Tls,
+    stream: TcpStream,
+    patience: Duration,
+    shutdown: &CancellationToken,
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+    tokio::select! {
+        shaken = tokio::time::timeout(patience, tls.accept(stream)) => {
+            shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        }
+        () = shutdown.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     protocol: http1::Builder,
     handler: Arc<Handler>,
     shutdown: CancellationToken,

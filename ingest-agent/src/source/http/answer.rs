@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use durable_channel::{AppendError, Appended};
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
@@ -19,6 +21,10 @@ const REPEAT: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Why a request was not stored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
+    #[error("this source asks for a token: send Authorization: Bearer TOKEN")]
+    NoToken,
+    #[error("the token in the header Authorization is not known here")]
+    WrongToken,
     #[error("method {0} is not allowed: POST events")]
     Method(Method),
     #[error("there is nothing at {0}: POST to /v1/events, or Flume's JSON to /")]
@@ -60,6 +66,7 @@ pub(super) enum Answered {
 impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::Method(method) if matches!(*method, Method::TRACE | Method::OPTIONS) => {
                 StatusCode::FORBIDDEN
             }
@@ -86,6 +93,9 @@ impl Refusal {
         let mut response = json(status, &serde_json::json!({ "error": self.to_string() }));
         let headers = response.headers_mut();
         match self {
+            Self::NoToken | Self::WrongToken => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             Self::Method(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
-use http::{Method, Request, Response, request};
+use http::{HeaderMap, Method, Request, Response, request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
@@ -66,13 +66,12 @@ impl Handler {
     }
 
     async fn store(&self, head: &request::Parts, body: &mut Incoming) -> Result<(Route, Answered), Refusal> {
+        let principal = self.principal(&head.headers)?;
         let route = route(head)?;
         if !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING) {
             return Err(Refusal::NoLength);
         }
-        // Nobody is asked who they are yet.
-        let (limit, principal) = (self.config.max_key_bytes, Principal::Anonymous);
-        let mut keyed = Keyed::of(&head.headers, limit, &principal, &self.name)?;
+        let mut keyed = Keyed::of(&head.headers, self.config.max_key_bytes, &principal, &self.name)?;
         if let Some(keyed) = &mut keyed {
             keyed.begin(route.name(), content_type(head).unwrap_or_default());
         }
@@ -94,6 +93,16 @@ impl Handler {
             }
         };
         Ok((route, answered))
+    }
+
+    /// Who sends this, by the token that it says.
+    fn principal(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
+        let tokens = &self.config.tokens;
+        if tokens.is_empty() {
+            return Ok(Principal::Anonymous);
+        }
+        let said = entrance::said(headers).ok_or(Refusal::NoToken)?;
+        tokens.holder(&said).map(|name| Principal::Named(name.to_owned())).ok_or(Refusal::WrongToken)
     }
 
     fn shape(&self, route: Route, head: &request::Parts) -> Result<Shape, Refusal> {
@@ -123,7 +132,9 @@ impl Handler {
     /// Reads what is left of a refused body, within its limits: closing the connection on a sender that still sends
     /// may reset it before the answer is read.
     async fn discard(&self, refusal: &Refusal, head: &request::Parts, mut body: Incoming) {
-        let hopeless = matches!(refusal, Refusal::TooSlow(_) | Refusal::BrokeOff);
+        // Nor are strangers' bodies worth reading.
+        let stranger = matches!(refusal, Refusal::NoToken | Refusal::WrongToken);
+        let hopeless = stranger || matches!(refusal, Refusal::TooSlow(_) | Refusal::BrokeOff);
         // Who expects leave to send has sent nothing yet.
         if hopeless || head.headers.contains_key(EXPECT) || body.is_end_stream() {
             return;

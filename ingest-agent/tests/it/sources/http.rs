@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_channel::{DurableChannel, Options};
+use entrance::Tokens;
 use ingest_agent::source::SourceKind;
 use ingest_agent::source::http::HttpConfig;
 use proptest::prelude::*;
@@ -17,6 +18,8 @@ use super::{Held, Running, Stored, read_to_end, runtime, soon, stored, write_pie
 fn config() -> HttpConfig {
     HttpConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
+        tokens: Tokens::default(),
         max_body_bytes: 1 << 20,
         max_head_bytes: 16 << 10,
         max_key_bytes: 64,

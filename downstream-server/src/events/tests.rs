@@ -1,0 +1,209 @@
+use blob_store::{
+    BlobStore, Body as Stored, ErrorKind, Fault, FaultPlan, FaultyStore, MemoryStore, Operation, PutOptions,
+};
+use contract::Notice;
+use futures_util::StreamExt as _;
+use http::Request;
+use serde_json::Value;
+
+use super::*;
+use crate::clock::now_ms;
+use crate::fetch::Stores;
+use crate::handler::NoEffect;
+use crate::inbox::{Keep, Place, Report};
+use crate::testing::{Site, config, get as ask, text};
+
+/// A site over a store in which some objects are done.
+struct Bench {
+    site: Site,
+    store: Arc<FaultyStore<MemoryStore>>,
+}
+
+impl Bench {
+    fn new(flags: &[&str]) -> Self {
+        let store = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
+        let stores = Stores::from([("logs".to_owned(), store.clone() as Arc<dyn BlobStore>)]);
+        Self { site: Site::over(&config(flags), stores), store }
+    }
+
+    /// Stores an object and makes it done, as a worker would.
+    async fn done(&self, key: &str, content: &[u8]) {
+        let put = PutOptions { crc32c: crc32c::crc32c(content), ..PutOptions::default() };
+        self.store.put_if_absent(key, Stored::from(content.to_vec()), &put).await.unwrap();
+        let inbox = &self.site.app.inbox;
+        inbox.put(Notice::new("logs", key), "n".to_owned(), now_ms()).await.unwrap();
+        let claim = inbox.claim(1, now_ms()).await.unwrap().claims.remove(0);
+        let place = Place { bucket: "logs".to_owned(), key: key.to_owned(), version_id: None };
+        let found = Content::open(self.store.clone(), &place, &self.site.app.fetch).await.unwrap();
+        let report = Report { identity: found.identity(), events: 1, bytes: 1, now_ms: now_ms() };
+        inbox.finish(&claim, report, Box::new(NoEffect)).await.unwrap();
+    }
+
+    /// What a query answers, line by line.
+    async fn read(&self, query: &str) -> Vec<Value> {
+        let answer = self.site.send(ask(&format!("/v1/events?{query}"))).await;
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        text(answer).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn sse(query: &str, last: Option<&str>) -> Request<Body> {
+    let mut request = ask(&format!("/v1/events?{query}"));
+    request.headers_mut().insert("accept", "text/event-stream".parse().unwrap());
+    if let Some(last) = last {
+        request.headers_mut().insert("last-event-id", last.parse().unwrap());
+    }
+    request
+}
+
+fn data(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["data"].as_str().unwrap()).collect()
+}
+
+fn id(event: &Value) -> &str {
+    event["id"].as_str().unwrap()
+}
+
+async fn three() -> Bench {
+    let bench = Bench::new(&[]);
+    bench.done("one.txt", b"a\nb\n\nd").await;
+    bench.done("two.txt", b"").await;
+    bench.done("three.txt", b"e\nf\n").await;
+    bench
+}
+
+#[tokio::test]
+async fn events_come_in_the_order_in_which_their_objects_became_done_and_go_on_after_any_position() {
+    let bench = three().await;
+    let all = bench.read("").await;
+    assert_eq!(data(&all), ["a", "b", "", "d", "e", "f"]);
+    assert_eq!(all.iter().map(id).collect::<Vec<_>>(), ["1.0", "1.1", "1.2", "1.3", "3.0", "3.1"]);
+    assert_eq!(all[4]["object"], 3);
+    for (number, event) in all.iter().enumerate() {
+        assert_eq!(bench.read(&format!("from={}", id(event))).await, all[number + 1..], "{event}");
+        let some = bench.read(&format!("from={}&limit=2", id(event))).await;
+        assert_eq!(some, all[number + 1..(number + 3).min(all.len())], "{event}");
+    }
+    assert_eq!(bench.read("from=1").await, all[4..]);
+    assert_eq!(bench.read("from=newest").await, [] as [Value; 0]);
+    assert_eq!(bench.read("from=77.7").await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn server_sent_events_carry_the_same_and_go_on_after_last_event_id() {
+    let bench = three().await;
+    let all = bench.read("").await;
+    for (last, rest) in [(None, &all[..]), (Some("1.1"), &all[2..]), (Some("3.0"), &all[5..])] {
+        // The header is newer than what the address says.
+        let answer = bench.site.send(sse("follow=false&from=oldest", last)).await;
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let written = text(answer).await;
+        let events: Vec<Value> = written
+            .split_terminator("\n\n")
+            .map(|one| {
+                let (name, data) = one.strip_prefix("id: ").unwrap().split_once("\ndata: ").unwrap();
+                let event: Value = serde_json::from_str(data).unwrap();
+                assert_eq!(id(&event), name);
+                event
+            })
+            .collect();
+        assert_eq!(events, rest, "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_with_what_becomes_done_later_and_ends_when_the_server_stops() {
+    let bench = three().await;
+    let answer = bench.site.send(sse("from=newest", None)).await;
+    let mut pieces = answer.into_body().into_data_stream();
+    bench.done("four.txt", b"g\nh\n").await;
+    let piece = pieces.next().await.unwrap().unwrap();
+    let piece = std::str::from_utf8(&piece).unwrap();
+    assert!(piece.starts_with("id: 4.0\ndata: {") && piece.contains("id: 4.1\n"), "{piece}");
+    bench.site.app.stopping.cancel();
+    assert!(pieces.next().await.is_none());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_and_carriage_returns_arrive_as_they_are() {
+    let bench = Bench::new(&[]);
+    bench.done("raw", b"\xff\xfe\n\"quoted\"\r\n").await;
+    let events = bench.read("").await;
+    assert_eq!((&events[0]["data_base64"], &events[0]["data"]), (&Value::from("//4="), &Value::Null));
+    assert_eq!(events[1]["data"], "\"quoted\"\r");
+    let written = text(bench.site.send(sse("follow=false", None)).await).await;
+    assert!(!written.contains('\r'), "a carriage return would end the field");
+}
+
+#[tokio::test]
+async fn an_object_that_can_no_longer_be_read_is_an_error_in_its_place_and_the_rest_follows() {
+    let bench = three().await;
+    let gone = || [Some(Fault::Before(ErrorKind::NoSuchKey))];
+    bench.store.set_plan(FaultPlan::default().script(Operation::Get, gone()));
+    let events = bench.read("").await;
+    assert_eq!(id(&events[0]), "1");
+    assert!(events[0]["error"].as_str().unwrap().contains("one.txt"), "{}", events[0]);
+    assert_eq!(data(&events[1..]), ["e", "f"]);
+    // Whoever has the error has the object.
+    assert_eq!(data(&bench.read("from=1").await), ["e", "f"]);
+}
+
+#[tokio::test]
+async fn a_stream_breaks_off_at_what_waiting_may_mend_and_goes_on_from_its_last_position() {
+    let bench = three().await;
+    // The first two objects come; the third does not, once.
+    let faults = [None, None, Some(Fault::Before(ErrorKind::Throttled))];
+    bench.store.set_plan(FaultPlan::default().script(Operation::Get, faults));
+    let answer = bench.site.send(ask("/v1/events")).await;
+    let mut pieces = answer.into_body().into_data_stream();
+    let first = pieces.next().await.unwrap().unwrap();
+    assert_eq!(first.split(|byte| *byte == b'\n').count(), 5);
+    assert!(pieces.next().await.unwrap().is_err(), "it does not look like the end");
+    assert_eq!(data(&bench.read("from=1.3").await), ["e", "f"]);
+}
+
+#[tokio::test]
+async fn a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is_kept() {
+    let bench = three().await;
+    let keep = Keep { after_ms: 0, rows: 1 };
+    assert!(!bench.site.app.inbox.drop_done(keep).await.unwrap());
+    for query in ["from=1", "from=1.2", "from=2.0"] {
+        let (status, said) = bench.site.ask(ask(&format!("/v1/events?{query}"))).await;
+        assert_eq!(status, StatusCode::GONE, "{query}: {said}");
+    }
+    for query in ["", "from=oldest", "from=2"] {
+        assert_eq!(data(&bench.read(query).await), ["e", "f"], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_position_is_400_and_more_streams_than_allowed_are_503() {
+    let bench = Bench::new(&["--max-streams", "1"]);
+    for query in ["from=here", "from=1.", "limit=0", "limit=x", "follow=maybe", "form=1"] {
+        assert_eq!(bench.site.send(ask(&format!("/v1/events?{query}"))).await.status(), 400, "{query}");
+    }
+    let open = bench.site.send(ask("/v1/events?follow=true")).await;
+    assert_eq!(bench.site.send(ask("/v1/events")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(open);
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_its_place() {
+    let bench = Bench::new(&["--max-streams", "1"]);
+    for number in 0..40 {
+        bench.done(&format!("{number}"), b"event\n").await;
+    }
+    let before = bench.store.calls().len();
+    let open = bench.site.send(ask("/v1/events")).await;
+    // Whoever reads nothing lets the server read little beyond what is on its way.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let read = bench.store.calls().len() - before;
+    assert!(read < 8, "{read} objects were read for nobody");
+    drop(open);
+    while bench.site.app.metrics.streams.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.read("").await.len(), 40);
+}
