@@ -2,6 +2,7 @@
 
 mod bench;
 mod group;
+mod instructions;
 mod lambda;
 mod openapi;
 mod package;

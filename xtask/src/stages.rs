@@ -6,7 +6,7 @@ use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
-use crate::{lambda, openapi};
+use crate::{instructions, lambda, openapi};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
@@ -46,6 +46,11 @@ pub(crate) const STAGES: &[Stage] = &[
     },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
+    Stage {
+        name: "instructions",
+        proves: "no hot part of the agent costs more instructions than its budget",
+        run: instructions::run,
+    },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },
 ];
 
