@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use contract::exit;
+use contract::{Notice, ObjectMetadata, exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -16,13 +16,13 @@ use crate::run::run_handler;
 
 /// Runs the server for a command line, whose first argument is the program's name, and returns
 /// the exit code (see [`contract::exit`]). It starts its own runtime and takes SIGTERM and
-/// SIGINT: the first stops in order, the second at once.
-pub fn main<I>(args: I) -> u8
+/// SIGINT: the first stops in order, the second at once. `commit` is that of the build.
+pub fn main<I>(args: I, commit: Option<&str>) -> u8
 where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    start(args.into_iter().map(Into::into).collect(), None)
+    start(args.into_iter().map(Into::into).collect(), commit, None)
 }
 
 /// As [`main`], with a handler of the caller's own instead of the configured one.
@@ -31,17 +31,26 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    start(args.into_iter().map(Into::into).collect(), Some(Arc::new(handler)))
+    start(args.into_iter().map(Into::into).collect(), None, Some(Arc::new(handler)))
 }
 
-fn start(args: Vec<OsString>, handler: Option<Arc<dyn Handler>>) -> u8 {
+fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Handler>>) -> u8 {
     let config = match read(&args) {
         Ok(Start::Run(config)) => *config,
-        Ok(Start::Print(text)) => {
-            // A reader that hung up wants no more.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            return exit::OK;
+        Ok(Start::AskHealth(address)) => return told(exit::UNAVAILABLE, command_line::healthy(address)),
+        Ok(Start::Generate { command, called, share }) => {
+            let done = command_line::generate(
+                command.version(command_line::version(commit, &formats())),
+                &called,
+                &share,
+            );
+            let done = done.map_err(|error| format!("writing below {}: {error}", share.display()));
+            return told(exit::IO, done);
         }
+        Ok(Start::ShowVersion) => {
+            return print(&format!("downstream-server {}\n", command_line::version(commit, &formats())));
+        }
+        Ok(Start::Print(text)) => return print(&text),
         Err(mistakes) => {
             eprintln!("{mistakes}");
             return exit::CONFIG;
@@ -78,8 +87,35 @@ async fn follow_level(args: Vec<OsString>, level: Level) {
                 // It fails only when the log has ended.
                 let _ = level.reload(EnvFilter::new(&config.log.level));
             }
-            Ok(Start::Print(_)) => {}
+            Ok(_) => {}
             Err(mistakes) => tracing::error!(%mistakes, "the settings cannot be read again; the level stays"),
+        }
+    }
+}
+
+/// The versions of everything that the server keeps or reads.
+pub fn formats() -> String {
+    format!(
+        "inbox {}, notice {}, object metadata {}",
+        crate::inbox::VERSION,
+        Notice::VERSION,
+        ObjectMetadata::VERSION
+    )
+}
+
+fn print(text: &str) -> u8 {
+    // A reader that hung up wants no more.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    exit::OK
+}
+
+/// The exit code of a command that is done or says why not.
+fn told(code: u8, done: Result<(), String>) -> u8 {
+    match done {
+        Ok(()) => exit::OK,
+        Err(text) => {
+            eprintln!("{text}");
+            code
         }
     }
 }

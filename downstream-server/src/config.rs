@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use contract::signature::Secret;
 use entrance::{Tls, Tokens};
 
@@ -225,7 +226,20 @@ pub struct LogConfig {
 pub enum Start {
     /// Run with this configuration.
     Run(Box<Config>),
-    /// Print this and end: help, version, or an answer to `--check-config` or `--print-config`.
+    /// Ask the server that listens here whether it is ready, and end.
+    AskHealth(SocketAddr),
+    /// Write man pages and completions, and end.
+    Generate {
+        /// The definition of the command line.
+        command: Box<clap::Command>,
+        /// How the program was called.
+        called: String,
+        /// Below which folder.
+        share: PathBuf,
+    },
+    /// Print the version, and end.
+    ShowVersion,
+    /// Print this and end: help, or an answer to `--check-config` or `--print-config`.
     Print(String),
 }
 
@@ -248,11 +262,18 @@ impl Start {
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
+        let mut args = args.into_iter().map(Into::into).peekable();
+        let called =
+            args.peek().map(|name: &OsString| name.to_string_lossy().into_owned()).unwrap_or_default();
         let matches = match command().try_get_matches_from(args) {
             Ok(matches) => matches,
             Err(error) if error.use_stderr() => return Err(ConfigError(vec![error.render().to_string()])),
+            Err(shown) if shown.kind() == ErrorKind::DisplayVersion => return Ok(Self::ShowVersion),
             Err(help) => return Ok(Self::Print(help.render().to_string())),
         };
+        if let Some(share) = matches.get_one::<String>("generate") {
+            return Ok(Self::Generate { command: Box::new(command()), called, share: share.into() });
+        }
         let mut settings = Settings::with_defaults();
         let file =
             matches.get_one::<String>("config").cloned().or_else(|| variable("SLUICEGATE_SERVER_CONFIG"));
@@ -271,6 +292,11 @@ impl Start {
             {
                 settings.set(key, vec![text.clone()], Origin::Flag(key.flag()));
             }
+        }
+        if matches.get_flag("health") {
+            let address = settings
+                .optional("listen", |text| text.parse().map_err(|_| format!("{text:?} is no address")));
+            return address.map(Self::AskHealth).ok_or_else(|| ConfigError(settings.into_mistakes()));
         }
         let ready_file = matches.get_one::<String>("ready-file").map(PathBuf::from);
         let printed = matches.get_flag("print-config").then(|| print(&settings));
@@ -306,7 +332,9 @@ fn command() -> clap::Command {
         .arg(plain("config", "FILE", "TOML file with settings"))
         .arg(plain("ready-file", "FILE", "file that is written, with the addresses, once the server answers"))
         .arg(switch("check-config", "check the settings, report every mistake, and end"))
-        .arg(switch("print-config", "print the settings as they are after all layers, and end"));
+        .arg(switch("print-config", "print the settings as they are after all layers, and end"))
+        .arg(switch("health", "ask the server that runs with these settings whether it is ready, and end"))
+        .arg(plain("generate", "DIR", "write man pages and shell completions below DIR, such as ~/.local/share, and end"));
     for key in KEYS.iter().filter(|key| !key.secret) {
         let help = match key.default {
             Some(default) => format!("{} [default: {default}]", key.help),

@@ -47,6 +47,6 @@ mod upkeep;
 mod web;
 mod workers;
 
-pub use cli::{main, main_with};
+pub use cli::{formats, main, main_with};
 pub use config::Config;
 pub use run::{Parts, RunError, run, run_with};

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(downstream_server::main(std::env::args_os()))
+    ExitCode::from(downstream_server::main(std::env::args_os(), option_env!("SLUICEGATE_COMMIT")))
 }

@@ -7,10 +7,11 @@ mod dead;
 
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use contract::exit;
 
 use crate::agent::{Agent, Outcome};
@@ -21,7 +22,7 @@ use crate::signals::{self, StopSignals};
 
 /// Takes events by HTTP and TCP, makes them durable, and ships them as whole S3 objects.
 #[derive(Debug, Parser)]
-#[command(name = "ingest-agent", version = version(), args_conflicts_with_subcommands = true)]
+#[command(name = "ingest-agent", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -37,6 +38,12 @@ struct Cli {
     /// Print the configuration in force with every default and its meaning, without secrets
     #[arg(long, conflicts_with = "check_config")]
     print_config: bool,
+    /// Ask the agent that runs with this configuration whether it is ready, and do nothing else
+    #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
+    health: bool,
+    /// Write man pages and shell completions below DIR, such as ~/.local/share, and do nothing else
+    #[arg(long, value_name = "DIR")]
+    generate: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -60,16 +67,17 @@ struct Failure {
     text: String,
 }
 
-/// Runs the program with the arguments and environment of this process.
-pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+/// Runs the program with the arguments and environment of this process; `commit` is that of the build.
+pub fn main(commit: Option<&str>) -> ExitCode {
+    let command = Cli::command().version(command_line::version(commit, &formats()));
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { exit::CONFIG } else { exit::OK });
         }
     };
-    match execute(cli) {
+    match execute(cli, commit) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(Failure { code, text }) => {
             eprintln!("{text}");
@@ -90,13 +98,27 @@ pub async fn serve(config: Config, log: LogControl) -> Result<Outcome, AgentErro
     outcome
 }
 
-fn execute(cli: Cli) -> Result<(), Failure> {
+fn execute(cli: Cli, commit: Option<&str>) -> Result<(), Failure> {
+    if let Some(share) = &cli.generate {
+        let called = std::env::args().next().unwrap_or_default();
+        let done = command_line::generate(
+            Cli::command().version(command_line::version(commit, &formats())),
+            &called,
+            share,
+        );
+        return done
+            .map_err(|error| Failure::new(exit::IO, &format!("writing below {}", share.display()), &error));
+    }
     if let Some(command) = cli.command {
         return match command {
             Command::Channel(command) => channel::execute(command),
             Command::Dead(command) => dead::execute(command),
             Command::Cost(args) => cost::execute(&args),
         };
+    }
+    if cli.health {
+        let admin = admin_address(&cli)?;
+        return command_line::healthy(admin).map_err(|text| Failure { code: exit::UNAVAILABLE, text });
     }
     let config = load(&cli)?;
     if cli.print_config {
@@ -123,6 +145,16 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     Err(Failure { code: exit::TEMPFAIL, text })
 }
 
+/// Where the agent that runs with this configuration answers. An address that stands in a flag or in
+/// the environment is all that is needed: images have one, and are asked often.
+fn admin_address(cli: &Cli) -> Result<SocketAddr, Failure> {
+    let Some(address) = &cli.flags.admin else {
+        let text = "the admin server is switched off (admin.enabled): there is nobody to ask".to_owned();
+        return load(cli)?.admin.ok_or(Failure { code: exit::CONFIG, text });
+    };
+    address.parse().map_err(|error| Failure::new(exit::CONFIG, &format!("--admin {address}"), &error))
+}
+
 fn load(cli: &Cli) -> Result<Config, Failure> {
     let config = match &cli.config {
         Some(file) => {
@@ -141,12 +173,10 @@ fn load(cli: &Cli) -> Result<Config, Failure> {
     config.map_err(|mistakes: Mistakes| Failure { code: exit::CONFIG, text: mistakes.to_string() })
 }
 
-/// The version, the commit where the build knew it, and the versions of everything that is kept or sent.
-fn version() -> String {
-    let commit = option_env!("SLUICEGATE_COMMIT").map(|commit| format!(" ({commit})")).unwrap_or_default();
+/// The versions of everything that the agent keeps or sends.
+pub fn formats() -> String {
     format!(
-        "{}{commit}\nconfiguration {}, channel format {}, object metadata {}",
-        env!("CARGO_PKG_VERSION"),
+        "configuration {}, channel format {}, object metadata {}",
         crate::config::CONFIG_VERSION,
         durable_channel::FORMAT_VERSION,
         contract::ObjectMetadata::VERSION,

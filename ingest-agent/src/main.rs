@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ingest_agent::cli::main()
+    ingest_agent::cli::main(option_env!("SLUICEGATE_COMMIT"))
 }

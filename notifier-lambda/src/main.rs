@@ -7,6 +7,17 @@ use contract::exit;
 use notifier_lambda::{Config, RunError, logging};
 
 fn main() -> ExitCode {
+    // Lambda gives it no argument; a person who asks a file what it is gives this one.
+    if std::env::args().nth(1).is_some_and(|argument| ["--version", "-V"].contains(&argument.as_str())) {
+        let commit =
+            option_env!("SLUICEGATE_COMMIT").map(|commit| format!(" ({commit})")).unwrap_or_default();
+        println!(
+            "notifier-lambda {}{commit}\nnotice {}",
+            env!("CARGO_PKG_VERSION"),
+            contract::Notice::VERSION
+        );
+        return ExitCode::from(exit::OK);
+    }
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(mistakes) => {

@@ -10,15 +10,16 @@ mod pipeline;
 mod settings;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use contract::exit;
 
 /// Sluicegate: events in over HTTP and netcat, whole S3 objects, notices out. All on this machine.
 #[derive(Parser)]
-#[command(name = "sluicegate", version, args_conflicts_with_subcommands = true, args_override_self = true)]
+#[command(name = "sluicegate", args_conflicts_with_subcommands = true, args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     options: Options,
@@ -26,6 +27,12 @@ struct Cli {
     /// when that input closes
     #[command(subcommand)]
     part: Option<Part>,
+    /// Ask the pipeline that runs with these addresses whether it is ready, and do nothing else
+    #[arg(long)]
+    health: bool,
+    /// Write man pages and shell completions below DIR, such as ~/.local/share, and do nothing else
+    #[arg(long, value_name = "DIR")]
+    generate: Option<PathBuf>,
 }
 
 /// Where the pipeline keeps its state and listens. Port 0 picks a free port.
@@ -70,10 +77,13 @@ pub(crate) enum Part {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.part {
-        None => pipeline::run(&cli.options),
-        Some(part) => parts::run(part),
+    let command = Cli::command().version(version());
+    let cli = Cli::from_arg_matches(&command.clone().get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match cli {
+        Cli { generate: Some(share), .. } => generate(command, &share),
+        Cli { health: true, options, .. } => Ok(health(&options)),
+        Cli { part: None, options, .. } => pipeline::run(&options),
+        Cli { part: Some(part), .. } => parts::run(part),
     };
     match result {
         Ok(code) => code,
@@ -82,4 +92,28 @@ fn main() -> ExitCode {
             ExitCode::from(exit::UNAVAILABLE)
         }
     }
+}
+
+fn generate(command: clap::Command, share: &Path) -> anyhow::Result<ExitCode> {
+    let called = std::env::args().next().unwrap_or_default();
+    command_line::generate(command, &called, share)
+        .with_context(|| format!("writing below {}", share.display()))?;
+    Ok(ExitCode::from(exit::OK))
+}
+
+/// Whoever takes events and whoever takes notices: both have to be ready.
+fn health(options: &Options) -> ExitCode {
+    match command_line::healthy(options.admin).and_then(|()| command_line::healthy(options.page)) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::from(exit::UNAVAILABLE)
+        }
+    }
+}
+
+/// The version, the commit of the build, and the versions of everything that is kept or sent.
+fn version() -> String {
+    let formats = format!("{}\n{}", ingest_agent::cli::formats(), downstream_server::formats());
+    command_line::version(option_env!("SLUICEGATE_COMMIT"), &formats)
 }

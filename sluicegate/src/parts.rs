@@ -119,7 +119,7 @@ async fn server(settings: &Settings) -> anyhow::Result<ExitCode> {
     let start = Start::from_args(std::iter::once("downstream-server".to_owned()).chain(arguments), secrets)?;
     let Start::Run(config) = start else { bail!("the server was not asked to run") };
     start_log();
-    ended(downstream_server::run(*config, stop).await)
+    ended(Box::pin(downstream_server::run(*config, stop)).await)
 }
 
 async fn notifier(settings: &Settings) -> anyhow::Result<ExitCode> {

@@ -46,7 +46,7 @@ pub(crate) fn config(dir: &Path, flags: &[&str]) -> Config {
     ];
     match Start::from_args(args.iter().chain(flags), |_| None).unwrap() {
         Start::Run(config) => *config,
-        Start::Print(text) => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -133,6 +133,23 @@ fn wrong_arguments_exit_64_and_help_exits_0() {
 }
 
 #[test]
+fn a_health_check_needs_the_admin_address_alone_and_says_69_when_nobody_is_there() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_exit(&run(&["--health", "--admin", &free.to_string()]), exit::UNAVAILABLE);
+    assert_exit(&run(&["--health", "--admin", "nowhere"]), exit::CONFIG);
+    assert_exit(&run(&["--health"]), exit::CONFIG);
+}
+
+#[test]
+fn it_writes_its_man_pages_and_completions() {
+    let dir = tempdir().unwrap();
+    assert_exit(&run(&["--generate", dir.path().to_str().unwrap()]), exit::OK);
+    let page = std::fs::read_to_string(dir.path().join("man/man1/ingest-agent.1")).unwrap();
+    assert!(page.contains(r"\-\-check\-config"), "{page}");
+    assert!(dir.path().join("man/man1/ingest-agent-channel-verify.1").exists());
+}
+
+#[test]
 fn flags_alone_are_a_configuration_that_can_be_printed_and_used() {
     let printed = run(&["--bucket", "b", "--path-style", "--http", "127.0.0.1:0", "--print-config"]);
     assert_exit(&printed, exit::OK);
