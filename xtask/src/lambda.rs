@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use crate::stage::{Context, Outcome};
 use crate::tools::{Server, venv};
@@ -19,13 +19,8 @@ pub(crate) fn package() -> anyhow::Result<PathBuf> {
     ensure!(cargo(&build).status()?.success(), "building the notifier failed");
     let folder = target().join("package");
     fs::create_dir_all(&folder)?;
-    let bootstrap = folder.join("bootstrap");
-    fs::copy(target().join("release/notifier-lambda"), &bootstrap).context("taking the program")?;
     let package = folder.join("notifier-lambda.zip");
-    // It keeps the file's permission to be executed, without which Lambda does not start it.
-    let status =
-        Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&package).arg(&bootstrap).status()?;
-    ensure!(status.success(), "zipping the notifier failed");
+    crate::package::zip(&target().join("release/notifier-lambda"), &package)?;
     let bytes = fs::metadata(&package)?.len();
     println!("--- {}: {bytes} bytes", package.display());
     ensure!(

@@ -2,8 +2,10 @@
 
 mod bench;
 mod group;
+mod images;
 mod instructions;
 mod lambda;
+mod lint;
 mod openapi;
 mod package;
 mod soak;
@@ -32,6 +34,8 @@ enum Command {
     Test(stage::TestArgs),
     /// Build the programs as they are deployed, into dist/
     Package(package::PackageArgs),
+    /// Look whether anything that is linked has a known hole (needs the network)
+    Advisories,
     /// Measure the agent, with the floor of the same bytes in the same run
     Bench(bench::BenchArgs),
     /// Kill everything at random for some minutes, then look whether each event is where it should be
@@ -42,6 +46,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Test(args) => stage::run(&args),
         Command::Package(args) => package::run(&args),
+        Command::Advisories => lint::advisories(),
         Command::Bench(args) => bench::run(&args),
         Command::Soak(args) => soak::run(&args),
     }

@@ -1,26 +1,36 @@
 //! `cargo xtask package`: what is deployed, under its installed names, in `dist/`.
 //!
 //! ```text
-//! dist/ARCH/sluicegate-agent
-//! dist/ARCH/sluicegate-server
+//! dist/ARCH/sluicegate-agent, sluicegate-server, sluicegate-notifier, sluicegate
 //! dist/ARCH/sluicegate-notifier.zip   bootstrap, as Lambda's provided.al2023 takes it
+//! dist/ARCH/share/                    man pages and completions, laid out as /usr/share is
+//! dist/ARCH/*.tar.gz, *.deb           the same in one archive, and as Debian packages
 //! dist/ARCH/SHA256SUMS
 //! ```
+//!
+//! The programs are those of the one release profile and target folder, so that what is shipped in
+//! packages and images is, byte for byte, what the tests of whole processes ran.
+
+mod deb;
+mod glibc;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{cargo, git, root, target};
 
 #[derive(Args)]
 pub(crate) struct PackageArgs {
-    /// Architecture of the programs; another one than this machine's needs `cargo zigbuild`
+    /// Architecture of the programs; another one than this machine's needs cargo-zigbuild
     #[arg(long, value_enum, default_value_t = Arch::host())]
     arch: Arch,
+    /// The programs and the Lambda zip alone: no pages, no archive, no Debian packages
+    #[arg(long)]
+    programs: bool,
 }
 
 /// As Lambda calls them.
@@ -32,11 +42,14 @@ enum Arch {
 }
 
 /// Program, and its name as installed.
-const PROGRAMS: [(&str, &str); 2] =
-    [("ingest-agent", "sluicegate-agent"), ("downstream-server", "sluicegate-server")];
-
-/// The oldest C library that programs are to run with: that of Amazon Linux 2023.
-const GLIBC: (u32, u32) = (2, 34);
+const PROGRAMS: [(&str, &str); 4] = [
+    ("ingest-agent", "sluicegate-agent"),
+    ("downstream-server", "sluicegate-server"),
+    ("notifier-lambda", "sluicegate-notifier"),
+    ("sluicegate", "sluicegate"),
+];
+/// Those that people start, and that have a command line.
+const STARTED_BY_PEOPLE: [&str; 3] = ["sluicegate-agent", "sluicegate-server", "sluicegate"];
 
 /// The zip's bytes depend on the program alone, so that an unchanged function is not deployed again.
 const ZIP: &str = r#"
@@ -48,70 +61,140 @@ with zipfile.ZipFile(sys.argv[2], "w") as zip:
 "#;
 
 pub(crate) fn run(args: &PackageArgs) -> anyhow::Result<ExitCode> {
-    let mut build = if args.arch == Arch::host() {
-        cargo(&["build", "--release"])
-    } else {
-        cargo(&[
-            "zigbuild",
-            "--release",
-            "--target",
-            &format!("{}.{}.{}", args.arch.triple(), GLIBC.0, GLIBC.1),
-        ])
-    };
-    build.args(["--locked", "-p", "ingest-agent", "-p", "downstream-server", "-p", "notifier-lambda"]);
-    ensure!(build.status().context("starting cargo")?.success(), "building the programs failed");
-
-    let built =
-        if args.arch == Arch::host() { target() } else { target().join(args.arch.triple()) }.join("release");
+    let built = build(args.arch)?;
     let dist = root().join("dist").join(args.arch.name());
+    // What an earlier build left would be summed up with what is new.
+    if dist.exists() {
+        fs::remove_dir_all(&dist).with_context(|| format!("emptying {}", dist.display()))?;
+    }
     fs::create_dir_all(&dist).with_context(|| format!("making {}", dist.display()))?;
     for (program, installed) in PROGRAMS {
-        runs_on_amazon_linux(&built.join(program))?;
+        glibc::runs_on_amazon_linux(&built.join(program))?;
         fs::copy(built.join(program), dist.join(installed)).with_context(|| format!("copying {program}"))?;
     }
-    let notifier = built.join("notifier-lambda");
-    runs_on_amazon_linux(&notifier)?;
-    let mut zip = Command::new("python3");
-    zip.args(["-c", ZIP]).arg(&notifier).arg(dist.join("sluicegate-notifier.zip"));
-    ensure!(zip.status().context("starting python3")?.success(), "packing the notifier failed");
-
-    let mut sums = Command::new("sha256sum");
-    sums.current_dir(&dist).args(["sluicegate-agent", "sluicegate-server", "sluicegate-notifier.zip"]);
-    let sums = sums.output().context("starting sha256sum")?;
-    ensure!(sums.status.success(), "sha256sum failed");
-    fs::write(dist.join("SHA256SUMS"), &sums.stdout)?;
-    print!("{}{}", String::from_utf8_lossy(&sums.stdout), format_args!("packaged in {}\n", dist.display()));
+    zip(&dist.join("sluicegate-notifier"), &dist.join("sluicegate-notifier.zip"))?;
+    if !args.programs {
+        share(args.arch, &dist)?;
+        archive(args.arch, &dist)?;
+        deb::packages(args.arch, &dist)?;
+    }
+    sums(&dist)?;
+    println!("packaged in {}", dist.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a program that names a newer version of the C library than instances and Lambda have.
-fn runs_on_amazon_linux(program: &Path) -> anyhow::Result<()> {
-    let bytes = fs::read(program).with_context(|| format!("reading {}", program.display()))?;
-    if let Some((major, minor)) = newest_glibc(&bytes).filter(|version| *version > GLIBC) {
-        anyhow::bail!(
-            "{} asks for glibc {major}.{minor}, and Amazon Linux 2023 has {}.{}: build it where the library is older",
-            program.display(),
-            GLIBC.0,
-            GLIBC.1
+/// Builds the programs; the folder that they are in.
+fn build(arch: Arch) -> anyhow::Result<PathBuf> {
+    let mut build = if arch == Arch::host() {
+        cargo(&["build", "--release"])
+    } else {
+        can_build_for(arch)?;
+        let target = format!("{}.{}.{}", arch.triple(), glibc::OLDEST.0, glibc::OLDEST.1);
+        cargo(&["zigbuild", "--release", "--target", &target])
+    };
+    build.arg("--locked");
+    for (program, _) in PROGRAMS {
+        build.args(["--package", program]);
+    }
+    done(&mut build)?;
+    let folder = if arch == Arch::host() { target() } else { target().join(arch.triple()) };
+    Ok(folder.join("release"))
+}
+
+/// Says what is missing for another architecture than this machine's, and what installs it.
+fn can_build_for(arch: Arch) -> anyhow::Result<()> {
+    if !cargo(&["zigbuild", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        bail!(
+            "building for {} on this machine needs a linker for it: `pip install cargo-zigbuild ziglang`",
+            arch.name()
+        );
+    }
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.current_dir(root()).args(["--print", "target-libdir", "--target", arch.triple()]);
+    let folder = PathBuf::from(output(&mut rustc)?.trim());
+    // The folder is there when a component of the toolchain made it, and empty without the library.
+    let std = fs::read_dir(&folder).into_iter().flatten().flatten();
+    if !std.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("libstd-")) {
+        bail!(
+            "{} lacks Rust's library for {}: `rustup target add {}`, or set RUSTC to a compiler that has it",
+            folder.display(),
+            arch.name(),
+            arch.triple()
         );
     }
     Ok(())
 }
 
-/// The newest `GLIBC_x.y` that stands in a program: the versions of symbols are plain text in it.
-fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
-    const MARK: &[u8] = b"\0GLIBC_";
-    program
-        .windows(MARK.len())
-        .enumerate()
-        .filter(|(_, window)| *window == MARK)
-        .filter_map(|(at, _)| {
-            let version = &program[at + MARK.len()..];
-            let end = version.iter().position(|byte| *byte == 0)?;
-            let mut parts = std::str::from_utf8(&version[..end]).ok()?.split('.');
-            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-        })
-        .max()
+/// One file, `bootstrap`, with its permission to be executed, without which Lambda does not start it.
+pub(crate) fn zip(program: &Path, to: &Path) -> anyhow::Result<()> {
+    done(Command::new("python3").args(["-c", ZIP]).arg(program).arg(to))
+}
+
+/// Man pages and completions, written by the programs under their installed names; by those of this
+/// machine, where the packaged ones cannot run on it.
+fn share(arch: Arch, dist: &Path) -> anyhow::Result<()> {
+    let here = if arch == Arch::host() { None } else { Some(build(Arch::host())?) };
+    let folder = target().join("package");
+    fs::create_dir_all(&folder)?;
+    for (program, installed) in PROGRAMS.iter().filter(|(_, name)| STARTED_BY_PEOPLE.contains(name)) {
+        let mut runs = dist.join(installed);
+        if let Some(here) = &here {
+            runs = folder.join(installed);
+            fs::copy(here.join(program), &runs)?;
+        }
+        done(Command::new(runs).arg("--generate").arg(dist.join("share")))?;
+    }
+    Ok(())
+}
+
+/// Programs, pages, completions, units and examples in one archive: what install.sh needs.
+fn archive(arch: Arch, dist: &Path) -> anyhow::Result<()> {
+    let name = format!("sluicegate-{}-linux-{}", env!("CARGO_PKG_VERSION"), arch.name());
+    let mut tar = Command::new("tar");
+    tar.arg("--create").args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=ustar"]);
+    tar.arg(format!("--mtime=@{}", committed_at()));
+    // gzip writes its input's name and time, and neither here.
+    tar.arg("--use-compress-program=gzip --no-name").arg(format!("--transform=s,^,{name}/,"));
+    tar.arg("--file").arg(dist.join(format!("{name}.tar.gz")));
+    tar.arg("--directory").arg(dist).args(PROGRAMS.map(|(_, installed)| installed));
+    tar.args(["sluicegate-notifier.zip", "share"]);
+    tar.arg("--directory").arg(root()).args(["LICENSE", "CHANGELOG.md", "examples"]);
+    tar.arg("--directory").arg(root().join("packaging")).args(["install.sh", "systemd"]);
+    done(&mut tar)
+}
+
+fn sums(dist: &Path) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dist)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.file_name());
+        }
+    }
+    files.sort();
+    let sums = output(Command::new("sha256sum").current_dir(dist).args(files))?;
+    print!("{sums}");
+    Ok(fs::write(dist.join("SHA256SUMS"), sums)?)
+}
+
+/// The commit's time, so that the same commit makes the same archives; seconds since 1970.
+fn committed_at() -> String {
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok();
+    // No history, as in an unpacked release: the packages are dated 1980, as the zip is.
+    given.or_else(|| git(&["log", "-1", "--format=%ct"])).unwrap_or_else(|| "315532800".to_owned())
+}
+
+fn done(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
+
+fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} ended with {}: {error}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 // === impl Arch ===
@@ -128,21 +211,18 @@ impl Arch {
         }
     }
 
+    /// As Debian calls them.
+    fn debian(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
     fn triple(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-gnu",
             Self::Arm64 => "aarch64-unknown-linux-gnu",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_version_of_the_c_library_is_found() {
-        assert_eq!(newest_glibc(b"\x7fELF\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.9\0"), Some((2, 34)));
-        assert_eq!(newest_glibc(b"\x7fELF, linked statically"), None);
     }
 }

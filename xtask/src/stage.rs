@@ -15,7 +15,7 @@ pub(crate) struct TestArgs {
     list: bool,
     /// Run this stage alone (may be repeated)
     #[arg(long, value_name = "STAGE")]
-    only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Install the Debian packages that a stage needs (CI=true does so too)
     #[arg(long)]
     install: bool,

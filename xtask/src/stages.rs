@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::images;
+use crate::lint;
 use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
@@ -10,6 +12,11 @@ use crate::{instructions, lambda, openapi};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
+    Stage {
+        name: "lint",
+        proves: "workflows, scripts, Dockerfiles, licences and sources are in order",
+        run: lint::run,
+    },
     Stage { name: "clippy", proves: "the one lint table holds, warnings refused", run: clippy },
     Stage {
         name: "terraform",
@@ -43,6 +50,16 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "instances",
         proves: "an instance installs itself; units are sandboxed",
         run: terraform::instances,
+    },
+    Stage {
+        name: "packages",
+        proves: "Debian packages install, run and leave in a fresh Debian",
+        run: images::packages,
+    },
+    Stage {
+        name: "images",
+        proves: "the images build, hold no secret, start and answer their health check",
+        run: images::images,
     },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },

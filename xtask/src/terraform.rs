@@ -60,9 +60,9 @@ pub(crate) fn apply(context: &Context) -> Outcome {
     let mut driver = Command::new(aws.join("python"));
     driver.current_dir(root()).arg("terraform/tests/apply.py").args(["--endpoint", &server.endpoint]);
     driver.arg("--work").arg(target().join("tools/terraform-apply"));
-    driver.env("PATH", path_with(&aws));
+    driver.env("PATH", tools::path_with(&aws));
     with_mirror(&mut driver);
-    Outcome::of([cargo(&["xtask", "package"]), driver])
+    Outcome::of([cargo(&["xtask", "package", "--programs"]), driver])
 }
 
 /// Units and scripts of instances: linted, rated, and run in the root of a fresh Debian.
@@ -90,7 +90,7 @@ pub(crate) fn instances(context: &Context) -> Outcome {
     driver.env("TF_DATA_DIR", target().join("tools/terraform/render"));
     driver.arg("--work").arg(target().join("tools/instance"));
     with_mirror(&mut driver);
-    Outcome::of([lint, cargo(&["xtask", "package"]), driver])
+    Outcome::of([lint, cargo(&["xtask", "package", "--programs"]), driver])
 }
 
 fn scripts(folder: &str) -> io::Result<Vec<PathBuf>> {
@@ -136,12 +136,6 @@ fn with_mirror(command: &mut Command) {
     // Where it cannot be written terraform says so itself, at its first command.
     let _ = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, text));
     command.env("TF_CLI_CONFIG_FILE", file);
-}
-
-fn path_with(bin: &Path) -> std::ffi::OsString {
-    let mut paths = vec![bin.to_owned()];
-    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    std::env::join_paths(paths).expect("a folder that is on the PATH holds no separator")
 }
 
 /// Each `validation` block of each module has at least one run that expects it to fail.

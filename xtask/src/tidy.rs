@@ -108,7 +108,8 @@ fn every_path_that_a_document_names_exists() {
                 && span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
                 && !span.starts_with('/')
                 && !span.starts_with("sluicegate-data")
-                && !span.starts_with("target/");
+                && !span.starts_with("target/")
+                && !span.starts_with("dist/");
             if path && !root().join(&span).exists() && !folder.join(&span).exists() {
                 absent.push(format!("{}: {span}", relative(&document)));
             }

@@ -1,9 +1,10 @@
 //! What a stage needs beside Rust: Python tools go under the target folder, Debian packages are
 //! installed only where that was asked for.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -161,6 +162,13 @@ pub(crate) fn npm(package: &str, version: &str) -> anyhow::Result<PathBuf> {
     let status = command.arg(&dir).arg(format!("{package}@{version}")).status().context("starting npm")?;
     ensure!(status.success(), "npm ended with {status}");
     Ok(folder)
+}
+
+/// The PATH with one more folder in front.
+pub(crate) fn path_with(bin: &Path) -> OsString {
+    let mut paths = vec![bin.to_owned()];
+    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    std::env::join_paths(paths).expect("a folder that is on the PATH holds no separator")
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -17,9 +17,20 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// The cargo that started us, run in the root of the checkout.
+/// The cargo that started us, run in the root of the checkout. What it builds knows the commit.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(args);
+    if let Some(commit) = git(&["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]) {
+        command.env("SLUICEGATE_COMMIT", commit);
+    }
     command
+}
+
+/// What git says about the checkout, if there is a git and it is one.
+pub(crate) fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").current_dir(root()).args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
 }
