@@ -17,6 +17,8 @@ use std::time::Duration;
 use contract::signature::Secret;
 use entrance::{Tls, Tokens};
 
+use crate::inbox::Location;
+
 pub use handler::{CommandConfig, Feed, Format, HandlerConfig, HttpConfig, SetAside};
 use keys::KEYS;
 use settings::{Origin, Settings};
@@ -27,8 +29,12 @@ use validate::validate;
 pub struct Config {
     /// Address of the one listener; port 0 picks a free port.
     pub listen: SocketAddr,
-    /// Folder of the inbox; made when absent.
+    /// The server's folder; made when absent.
     pub dir: PathBuf,
+    /// Where the inbox is.
+    pub inbox: Location,
+    /// How long an attempt belongs to a server that gives no sign of life.
+    pub lease: Duration,
     /// File that is written, as one JSON object, once the server answers.
     pub ready_file: Option<PathBuf>,
     /// Who may read the page, the read API and the metrics without a token.

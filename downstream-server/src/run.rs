@@ -24,6 +24,9 @@ use crate::telemetry::Metrics;
 use crate::upkeep::Upkeep;
 use crate::workers::Workers;
 
+/// Seconds after which a shared inbox's totals are counted anew.
+const RECOUNT: u64 = 10;
+
 /// What a program with a handler of its own brings along.
 pub struct Parts {
     /// The buckets' stores; those of the configuration's `s3` part are made by [`run`] only.
@@ -84,7 +87,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
-            Self::Store { .. } | Self::Client(_) => exit::CONFIG,
+            Self::Store { .. } | Self::Client(_) | Self::Inbox(OpenError::Postgres(_)) => exit::CONFIG,
             Self::Inbox(OpenError::Newer { .. })
             | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
             Self::Inbox(_)
@@ -126,7 +129,7 @@ pub async fn run_with(
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     let metrics = Arc::new(Metrics::new());
-    let inbox = Arc::new(Inbox::open(&config.dir, metrics.clone())?);
+    let inbox = Arc::new(open_inbox(&config, metrics.clone()).await?);
     let handler = match (parts.handler, &config.handler) {
         (Some(handler), _) => handler,
         (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
@@ -214,6 +217,13 @@ pub async fn run_with(
     }
 }
 
+/// Opening blocks, on the disk or on a database elsewhere.
+async fn open_inbox(config: &Config, metrics: Arc<Metrics>) -> Result<Inbox, RunError> {
+    let (dir, location, lease) = (config.dir.clone(), config.inbox.clone(), config.lease);
+    let opened = tokio::task::spawn_blocking(move || Inbox::open(&dir, &location, lease, metrics)).await;
+    Ok(opened.map_err(|panic| RunError::Serve(std::io::Error::other(panic)))??)
+}
+
 async fn connect(config: &Config) -> Result<Stores, RunError> {
     let mut stores = Stores::new();
     let mut first: Option<S3Store> = None;
@@ -257,8 +267,16 @@ fn s3_options(config: &Config, bucket: &str) -> S3Options {
 async fn tick(live: Arc<Live>, inbox: Arc<Inbox>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seconds: u64 = 0;
     loop {
         second.tick().await;
+        seconds += 1;
+        if inbox.poll().is_some()
+            && seconds.is_multiple_of(RECOUNT)
+            && let Err(error) = inbox.recount().await
+        {
+            tracing::warn!(%error, "counting what other servers have done");
+        }
         let totals = inbox.totals();
         let waiting = totals.owed + totals.fetching > 0;
         let oldest = if waiting { inbox.oldest_owed_ms().await.unwrap_or_default() } else { None };

@@ -41,7 +41,10 @@ const fn secret(name: &'static str, help: &'static str) -> Key {
 #[rustfmt::skip] // A table reads best with one row a line.
 pub(super) const KEYS: &[Key] = &[
     key("listen", "ADDRESS", Some("127.0.0.1:8090"), "address for notices, the page, metrics and health; port 0 picks a free one"),
-    key("dir", "FOLDER", Some("./sluicegate-server"), "folder of the inbox"),
+    key("dir", "FOLDER", Some("./sluicegate-server"), "the server's own folder, in which the inbox is by default"),
+    secret("inbox", "where the inbox is: an SQLite file, or postgres://USER:PASSWORD@HOST/DATABASE, which many servers may share"),
+    key("inbox_ca_file", "FILE", None, "who may sign PostgreSQL's certificate, as PEM, instead of whom this machine trusts"),
+    key("lease", "DURATION", Some("60s"), "how long an attempt belongs to a server that gives no sign of life, where servers share an inbox"),
     key("read_from", "WHO", Some("loopback"), "who may read the page, the read API and the metrics without a token: loopback, or nobody if a proxy on this machine passes requests on"),
     secret("tokens", "tokens that may read from anywhere and change something, as NAME:TOKEN, separated by commas; without any the server makes one in the file token of its folder"),
     key("token_file", "FILE", None, "file with one NAME:TOKEN a line, in addition"),

@@ -14,6 +14,7 @@ use super::{
     Config, ConfigError, FetchConfig, LogConfig, NoticeConfig, ReadFrom, ReconcileConfig, RetentionConfig,
     RetryConfig, S3Config, S3Credentials,
 };
+use crate::inbox::Location;
 
 pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
     let s = &mut settings;
@@ -32,6 +33,11 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
     let config = Config {
         listen,
         dir: s.value("dir", PathBuf::new(), |text| Ok(PathBuf::from(text))),
+        inbox: inbox(s),
+        lease: s.value("lease", Duration::from_secs(1), |text| match values::duration(text) {
+            Ok(lease) if lease < Duration::from_secs(1) => Err(format!("`{text}` is shorter than 1s")),
+            other => other,
+        }),
         ready_file,
         read_from,
         tokens: access::tokens(s),
@@ -181,6 +187,22 @@ fn s3(s: &mut Settings) -> S3Config {
         }),
         path_style: s.value("s3.path_style", false, values::switch),
         credentials,
+    }
+}
+
+fn inbox(s: &mut Settings) -> Location {
+    let ca_file = s.optional("inbox_ca_file", |text| Ok(PathBuf::from(text)));
+    let place = s.optional("inbox", |text| Ok(text.to_owned()));
+    let shared = |place: &String| ["postgres://", "postgresql://"].iter().any(|kind| place.starts_with(kind));
+    match (place, ca_file) {
+        (Some(url), ca_file) if shared(&url) => Location::Postgres { url, ca_file },
+        (path, None) => Location::File(path.map(PathBuf::from)),
+        (_, Some(_)) => {
+            s.mistake(
+                "inbox_ca_file: only an inbox in PostgreSQL (inbox = postgres://...) has a certificate",
+            );
+            Location::File(None)
+        }
     }
 }
 
