@@ -18,6 +18,7 @@ use crate::fetch::Stores;
 use crate::handler::{ClientError, Command, Handler, Http, Log, Ndjson, OutputError};
 use crate::inbox::{DatabaseError, Inbox, OpenError};
 use crate::live::Live;
+use crate::pull::{Puller, Queue};
 use crate::reconcile::Reconciler;
 use crate::serve::serve;
 use crate::telemetry::Metrics;
@@ -159,6 +160,16 @@ pub async fn run_with(
         metrics: metrics.clone(),
         asked: app.asked.clone(),
     };
+    let puller = match &config.pull {
+        None => None,
+        Some(pull) => Some(Arc::new(Puller {
+            queue: Queue::connect(pull, &config.s3).await,
+            inbox: inbox.clone(),
+            buckets: config.notices.buckets.clone(),
+            config: pull.clone(),
+            metrics: metrics.clone(),
+        })),
+    };
     let upkeep = Upkeep { app: app.clone(), retention: config.retention };
     let workers = Arc::new(Workers {
         inbox: inbox.clone(),
@@ -171,6 +182,7 @@ pub async fn run_with(
     });
 
     let working = tokio::spawn(workers.run(stopping.clone(), config.shutdown_timeout));
+    let pulling = puller.map(|puller| tokio::spawn(puller.run(stopping.clone())));
     let reconciling = tokio::spawn(reconciler.run(stopping.clone()));
     let ticking = tokio::spawn(tick(live, inbox.clone()));
     let upkeeping = tokio::spawn(upkeep.run());
@@ -202,6 +214,9 @@ pub async fn run_with(
     }
     ticking.abort();
     upkeeping.abort();
+    if let Some(Err(error)) = futures_util::future::OptionFuture::from(pulling).await {
+        tracing::error!(%error, "pulling ended");
+    }
     if let Err(error) = reconciling.await {
         tracing::error!(%error, "the reconciliation ended");
     }

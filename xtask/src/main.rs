@@ -6,6 +6,7 @@ mod lambda;
 mod openapi;
 mod package;
 mod soak;
+mod postgres;
 mod stage;
 mod stages;
 mod terraform;

@@ -73,7 +73,8 @@ impl Drop for Postgres {
 
 /// PostgreSQL refuses to run as root; its package brings a user for it.
 fn unprivileged(program: &Path) -> Command {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if !root {
         return Command::new(program);
     }

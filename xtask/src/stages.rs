@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::postgres;
 use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
@@ -45,12 +46,13 @@ pub(crate) const STAGES: &[Stage] = &[
         run: terraform::instances,
     },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
+    Stage { name: "postgres", proves: "many servers on one inbox in a real PostgreSQL", run: postgres::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },
 ];
 
 /// `cargo nextest run` where it is installed, `cargo test` elsewhere.
-fn test(args: &[&str]) -> Command {
+pub(crate) fn test(args: &[&str]) -> Command {
     let nextest = cargo(&["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
     let mut command = cargo(if nextest { &["nextest", "run"] } else { &["test"] });
     command.args(args);
@@ -67,7 +69,7 @@ fn clippy(_: &Context) -> Outcome {
         "--workspace",
         "--all-targets",
         "--features",
-        "foreign-s3,host",
+        "foreign-s3,foreign-postgres,host",
         "--locked",
         "--",
         "-D",

@@ -163,6 +163,6 @@ pub(crate) fn npm(package: &str, version: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

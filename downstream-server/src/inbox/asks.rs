@@ -1,12 +1,13 @@
 //! What is asked of the inbox beside taking notices and making attempts.
 
-use contract::{CutId, ObjectMetadata};
+use contract::{CutId, Notice, ObjectMetadata};
 
 use super::changes::Totals;
 use super::{
-    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, Suspect, Unknown,
+    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, State, Suspect,
+    Unknown,
 };
-use super::{continuity, forks, listing, ranges, replay, retention, rows};
+use super::{continuity, forks, intake, listing, ranges, replay, retention, rows};
 
 impl Inbox {
     /// When the oldest object that is still owed or being fetched was told of.
@@ -19,6 +20,11 @@ impl Inbox {
         let totals = self.read(rows::totals).await?;
         self.published.totals.send_replace(totals);
         Ok(totals)
+    }
+
+    /// How the object of a notice stands; `None` if the inbox does not know it.
+    pub async fn state_of(&self, notice: Notice) -> Result<Option<State>, InboxError> {
+        self.read(move |at| intake::state_of(at, &notice)).await
     }
 
     /// When the inbox was made, in milliseconds since 1970.
