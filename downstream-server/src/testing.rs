@@ -58,7 +58,7 @@ impl Home {
     #[cfg(feature = "foreign-postgres")]
     pub(crate) fn postgres() -> Self {
         let server =
-            std::env::var("SLUICEGATE_TEST_POSTGRES").expect("cargo xtask test --only postgres sets it");
+            std::env::var("SLUICEGATE_TEST_POSTGRES").expect("cargo xtask test --only inbox sets it");
         let dir = TempDir::new().expect("a temporary folder");
         let schema = format!(
             "t{}_{}",

@@ -2,11 +2,11 @@
 
 mod bench;
 mod group;
+mod inbox;
 mod lambda;
 mod openapi;
 mod package;
 mod soak;
-mod postgres;
 mod stage;
 mod stages;
 mod terraform;

@@ -2,12 +2,11 @@
 
 use std::process::Command;
 
-use crate::postgres;
 use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
-use crate::{lambda, openapi};
+use crate::{inbox, lambda, openapi};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
@@ -69,7 +68,7 @@ fn clippy(_: &Context) -> Outcome {
         "--workspace",
         "--all-targets",
         "--features",
-        "foreign-s3,foreign-postgres,host",
+        "foreign-s3,foreign-postgres,foreign-sqs,host",
         "--locked",
         "--",
         "-D",

@@ -22,7 +22,7 @@ struct Bench {
 impl Bench {
     async fn new(flags: &[&str]) -> Self {
         let endpoint = std::env::var("SLUICEGATE_TEST_SQS_ENDPOINT")
-            .expect("cargo xtask test --only foreign-s3 starts a server and sets it");
+            .expect("cargo xtask test --only inbox starts a server and sets it");
         let name = TempDir::new().unwrap().path().file_name().unwrap().to_str().unwrap().replace('.', "q");
         let s3 = S3Config {
             region: "us-east-1".to_owned(),
@@ -100,13 +100,24 @@ impl Bench {
     }
 }
 
+/// As S3 sends it, with every member that it has.
 fn s3_event(bucket: &str, key: &str) -> serde_json::Value {
     json!({ "Records": [{
-        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-        "eventTime": "2026-11-21T08:00:00.000Z", "awsRegion": "us-east-1",
-        "s3": { "s3SchemaVersion": "1.0", "configurationId": "c",
-                "bucket": { "name": bucket, "arn": format!("arn:aws:s3:::{bucket}"), "ownerIdentity": { "principalId": "p" } },
-                "object": { "key": key, "size": 7, "eTag": "e", "sequencer": "0A" } },
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+        "eventTime": "2026-11-21T08:00:00.000Z", "eventName": "ObjectCreated:Put",
+        "userIdentity": { "principalId": "AIDAJDPLRKLG7UEXAMPLE" },
+        "requestParameters": { "sourceIPAddress": "192.0.2.1" },
+        "responseElements": { "x-amz-request-id": "C3D13FE58DE4C810", "x-amz-id-2": "FMyUVURIY8" },
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "sluicegate",
+            "bucket": {
+                "name": bucket,
+                "ownerIdentity": { "principalId": "A3NL1KOZZKExample" },
+                "arn": format!("arn:aws:s3:::{bucket}"),
+            },
+            "object": { "key": key, "size": 7, "eTag": "e", "sequencer": "0055AED6DCD90281E5" },
+        },
     }] })
 }
 

@@ -133,7 +133,7 @@ async fn killing_one_of_three_servers_that_share_an_inbox_loses_and_doubles_noth
 
 /// An inbox of its own in the server that `SLUICEGATE_TEST_POSTGRES` names.
 fn database(dir: &TempDir) -> String {
-    let server = std::env::var("SLUICEGATE_TEST_POSTGRES").expect("cargo xtask test --only postgres sets it");
+    let server = std::env::var("SLUICEGATE_TEST_POSTGRES").expect("cargo xtask test --only inbox sets it");
     let name = dir.path().file_name().unwrap().to_str().unwrap().replace('.', "").to_lowercase();
     let schema = format!("it{}_{name}", std::process::id());
     let create = format!("CREATE SCHEMA {schema}");

@@ -1,5 +1,5 @@
-//! The stage that needs PostgreSQL: a server of its own, in a folder of its own, for as long as the
-//! stage runs.
+//! The stage of the server's inbox: on a PostgreSQL server of its own, in a folder of its own, and fed
+//! from a real SQS API, for as long as the stage runs.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,22 @@ use anyhow::{Context as _, ensure};
 
 use crate::stage::{Context, Outcome};
 use crate::stages::test;
-use crate::tools::{self, free_port};
+use crate::tools::{self, Server, free_port};
 
-/// The server's tests on a shared inbox.
+/// The server's tests on a shared inbox, and those of its pull mode.
 pub(crate) fn run(context: &Context) -> Outcome {
     if let Err(why) = tools::debian(context, "pg_createcluster", &["postgresql"]) {
         return Outcome::NotRun(why);
     }
-    let server = match Postgres::start() {
-        Ok(server) => server,
-        Err(error) => return Outcome::Failed(format!("starting PostgreSQL: {error:#}")),
+    let started = Postgres::start().and_then(|postgres| Ok((postgres, Server::ministack()?)));
+    let (postgres, sqs) = match started {
+        Ok(started) => started,
+        Err(error) => return Outcome::Failed(format!("starting a server: {error:#}")),
     };
-    let mut command = test(&["--package", "downstream-server", "--features", "foreign-postgres", "--locked"]);
-    command.args(["--", "postgres", "shared"]).env("SLUICEGATE_TEST_POSTGRES", &server.url);
+    let features = "foreign-postgres,foreign-sqs";
+    let mut command = test(&["--package", "downstream-server", "--features", features, "--locked"]);
+    command.args(["--", "postgres", "shared", "pull"]);
+    command.env("SLUICEGATE_TEST_POSTGRES", &postgres.url).env("SLUICEGATE_TEST_SQS_ENDPOINT", &sqs.endpoint);
     Outcome::of([command])
 }
 
