@@ -45,7 +45,6 @@ pub(crate) const STAGES: &[Stage] = &[
         run: terraform::instances,
     },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
-    Stage { name: "postgres", proves: "many servers on one inbox in a real PostgreSQL", run: postgres::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },
 ];

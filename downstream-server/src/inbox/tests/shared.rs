@@ -98,7 +98,9 @@ async fn each_server_that_shares_an_inbox_has_outputs_of_its_own() {
     let beside = home.beside();
     let (first, second) = (beside.open().await, home.open().await);
     for inbox in [&first, &second] {
-        inbox.add_output(&inbox.output_name("ndjson out.ndjson")).await.unwrap();
+        let name = inbox.output_name("ndjson out.ndjson");
+        assert_eq!(inbox.output_length(&name).await.unwrap(), None);
+        inbox.set_outputs(vec![(name, Some(0))]).await.unwrap();
     }
     let name = second.output_name("ndjson out.ndjson");
     assert_ne!(first.output_name("ndjson out.ndjson"), name);
