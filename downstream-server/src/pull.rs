@@ -182,5 +182,5 @@ impl Puller {
     }
 }
 
-#[cfg(all(test, feature = "foreign-sqs"))]
+#[cfg(test)]
 mod tests;

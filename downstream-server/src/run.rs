@@ -236,7 +236,7 @@ pub async fn run_with(
 async fn open_inbox(config: &Config, metrics: Arc<Metrics>) -> Result<Inbox, RunError> {
     let (dir, location, lease) = (config.dir.clone(), config.inbox.clone(), config.lease);
     let opened = tokio::task::spawn_blocking(move || Inbox::open(&dir, &location, lease, metrics)).await;
-    Ok(opened.map_err(|panic| RunError::Serve(panic))??)
+    Ok(opened.map_err(RunError::Serve)??)
 }
 
 async fn connect(config: &Config) -> Result<Stores, RunError> {

@@ -44,6 +44,11 @@ pub(crate) const STAGES: &[Stage] = &[
         proves: "an instance installs itself; units are sandboxed",
         run: terraform::instances,
     },
+    Stage {
+        name: "inbox",
+        proves: "many servers on one PostgreSQL; notices pulled from a real SQS API",
+        run: inbox::run,
+    },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage { name: "bench", proves: "the load generators find every id (a short run, no timing)", run: bench },

@@ -4,8 +4,7 @@ use contract::{CutId, Notice, ObjectMetadata};
 
 use super::changes::Totals;
 use super::{
-    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, State, Suspect,
-    Unknown,
+    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, State, Suspect, Unknown,
 };
 use super::{continuity, forks, intake, listing, ranges, replay, retention, rows};
 

@@ -19,7 +19,7 @@ pub struct Database(Kind);
 #[derive(Debug)]
 enum Kind {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 /// Which SQL the database speaks, for the few statements that the two do not share.
@@ -95,7 +95,7 @@ impl Database {
     }
 
     pub(super) fn postgres(postgres: Postgres) -> Self {
-        Self(Kind::Postgres(postgres))
+        Self(Kind::Postgres(Box::new(postgres)))
     }
 
     /// Which SQL it speaks.

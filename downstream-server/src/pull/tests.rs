@@ -1,5 +1,7 @@
 //! Against a real SQS API that is not ours: `SLUICEGATE_TEST_SQS_ENDPOINT` names it.
 
+#![cfg(feature = "foreign-sqs")]
+
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 use tempfile::TempDir;
