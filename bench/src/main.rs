@@ -13,6 +13,7 @@ mod event;
 mod floor;
 mod latency;
 mod load;
+mod notices;
 mod process;
 mod round;
 mod table;
@@ -36,6 +37,8 @@ enum Command {
     Run(RunArgs),
     /// Start the agent on a long backlog, cold, with a store that does not answer
     Backlog(backlog::BacklogArgs),
+    /// Measure how many notices a second the downstream server answers
+    Notices(notices::NoticesArgs),
     /// The counting S3 endpoint (started by `run`)
     Endpoint {
         #[arg(long)]
@@ -87,6 +90,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => round::run(&args),
         Command::Backlog(args) => backlog::run(&args),
+        Command::Notices(args) => notices::run(&args),
         Command::Endpoint { ready_file } => endpoint::run(&ready_file),
         Command::Floor { ready_file, dir, endpoint } => floor::run(&ready_file, &dir, endpoint),
     }

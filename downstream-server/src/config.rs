@@ -18,6 +18,8 @@ use clap::error::ErrorKind;
 use contract::signature::Secret;
 use entrance::{Tls, Tokens};
 
+use crate::inbox::Location;
+
 pub use handler::{CommandConfig, Feed, Format, HandlerConfig, HttpConfig, SetAside};
 use keys::KEYS;
 use settings::{Origin, Settings};
@@ -28,8 +30,12 @@ use validate::validate;
 pub struct Config {
     /// Address of the one listener; port 0 picks a free port.
     pub listen: SocketAddr,
-    /// Folder of the inbox; made when absent.
+    /// The server's folder; made when absent.
     pub dir: PathBuf,
+    /// Where the inbox is.
+    pub inbox: Location,
+    /// How long an attempt belongs to a server that gives no sign of life.
+    pub lease: Duration,
     /// File that is written, as one JSON object, once the server answers.
     pub ready_file: Option<PathBuf>,
     /// Who may read the page, the read API and the metrics without a token.
@@ -52,6 +58,8 @@ pub struct Config {
     pub retry: RetryConfig,
     /// Who gets the objects.
     pub handler: HandlerConfig,
+    /// The queue that is pulled from, if any.
+    pub pull: Option<PullConfig>,
     /// How the buckets are listed for what no notice told of.
     pub reconcile: ReconcileConfig,
     /// How long a cut may be missing, while a higher one is done, before that is an alarm.
@@ -201,6 +209,30 @@ pub struct ReconcileConfig {
     pub whole: bool,
     /// Objects listed in a second at most.
     pub objects_per_second: u32,
+}
+
+/// The SQS queue that notices are pulled from.
+#[derive(Debug, Clone)]
+pub struct PullConfig {
+    /// The queue's URL.
+    pub queue_url: String,
+    /// URL of an SQS-compatible server; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// How long a message is kept from other servers without a sign of life, at least 1 s.
+    pub visibility: Duration,
+    /// Messages at work at once.
+    pub in_flight: usize,
+    /// When a message is deleted.
+    pub delete_when: DeleteWhen,
+}
+
+/// When a pulled message is deleted from its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteWhen {
+    /// Once all that it tells of is in the inbox, which then owes it.
+    Taken,
+    /// Once its objects are done; what is given up stays for the queue's redrive policy.
+    Done,
 }
 
 /// What the inbox keeps of done objects. Our own cuts stay known for ever by their numbers.

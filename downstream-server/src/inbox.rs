@@ -1,4 +1,5 @@
-//! The inbox: what notices told us of, what is owed and what is done, in one SQLite file.
+//! The inbox: what notices told us of, what is owed and what is done, in one SQLite file, or in a
+//! PostgreSQL database that many servers share.
 //!
 //! One thread writes; callers queue jobs and hear back once the group that held theirs is
 //! committed and synced. So an answer to a notice promises that it survives `kill -9` and a
@@ -14,6 +15,7 @@ mod find;
 mod finish;
 mod forks;
 mod identity;
+mod instance;
 mod intake;
 mod listing;
 mod model;
@@ -34,11 +36,12 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use changes::Totals;
 pub use continuity::{Fork, Gaps, Missing, SinkContinuity, Sums};
-pub use database::{Database, DatabaseError, Dialect, Parameter, Record, Value};
+pub use database::{Database, DatabaseError, Dialect, Parameter, PostgresError, Record, Value};
 pub use error::{InboxError, OpenError};
 pub use find::{DoneBounds, Query};
 pub use forks::Suspect;
 pub use identity::Identity;
+pub use instance::Location;
 pub use listing::{Listing, Unknown};
 pub use model::{Claim, Claimed, Finished, Next, Report, Taken};
 pub use replay::{Replayed, Selection};
@@ -51,7 +54,7 @@ use crate::handler::Effect;
 use crate::telemetry::Metrics;
 use attempts::Lease;
 use changes::{Changes, Published};
-use database::Sqlite;
+use database::{Postgres, Sqlite};
 use finish::Finish;
 use intake::Arrival;
 use writer::{Job, Write};
@@ -59,8 +62,8 @@ use writer::{Job, Write};
 /// Jobs that may wait for the writer; a notice beyond it is answered with "try again".
 const QUEUE: usize = 2048;
 
-/// How long an attempt, or a listing, belongs to a server that gives no sign of life.
-const LEASE: Duration = Duration::from_secs(60);
+/// How often servers that share an inbox look whether others left them something to do.
+const POLL: Duration = Duration::from_secs(1);
 
 /// Name of the inbox's file in the server's folder.
 pub const FILE: &str = "inbox.sqlite";
@@ -69,22 +72,27 @@ pub const FILE: &str = "inbox.sqlite";
 #[derive(Debug)]
 pub struct Inbox {
     dir: PathBuf,
+    /// What the names of this server's outputs begin with, where servers share an inbox.
+    scope: Option<String>,
     lease: Lease,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     published: Arc<Published>,
     reader: Arc<Mutex<Database>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Held until the inbox is closed, so that no second server works on it meanwhile.
-    lock: Mutex<Option<std::fs::File>>,
+    lock: Mutex<Vec<std::fs::File>>,
 }
 
 impl Inbox {
-    /// How often [`renew`](Self::renew) is to be called while attempts run.
-    pub const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 4);
-
-    /// Opens the inbox in `dir`, making both where absent. Attempts that a crash cut short
-    /// become owed again.
-    pub fn open(dir: &Path, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+    /// Opens the inbox at `location`, making it where absent, for the server whose folder is `dir`.
+    /// Attempts of it that a crash cut short become owed again, and those of other servers once
+    /// they gave no sign of life for the length of `lease`. Blocks.
+    pub fn open(
+        dir: &Path,
+        location: &Location,
+        lease: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
         let lock = std::fs::File::create(dir.join("lock")).map_err(io)?;
@@ -92,23 +100,39 @@ impl Inbox {
             std::fs::TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
             std::fs::TryLockError::Error(source) => io(source),
         })?;
-        let path = dir.join(FILE);
-        let database = Database::sqlite(Sqlite::new(Connection::open(&path)?));
-        schema::prepare(&database, now_ms())?;
-        // The file's own name must survive a power cut as well.
-        std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
-        let lease = Lease { owner: instance(), length_ms: LEASE.as_millis() as i64 };
+        let (database, reader, lock, instance) = match location {
+            Location::File(path) => {
+                let path = path.clone().unwrap_or_else(|| dir.join(FILE));
+                let lock = instance::lock_beside(&path, dir, lock)?;
+                let database = Database::sqlite(Sqlite::new(Connection::open(&path)?));
+                schema::prepare(&database, now_ms())?;
+                // The file's own name must survive a power cut as well.
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(dir);
+                std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+                let reader = Connection::open(&path)?;
+                reader.pragma_update(None, "query_only", true)?;
+                (database, Database::sqlite(Sqlite::new(reader)), lock, None)
+            }
+            Location::Postgres { url, ca_file } => {
+                let connect = || Postgres::new(url, ca_file.as_deref()).map(Database::postgres);
+                let database = connect()?;
+                schema::prepare(&database, now_ms())?;
+                (database, connect()?, vec![lock], Some(instance::of(dir).map_err(io)?))
+            }
+        };
+        let prefix = instance.clone().unwrap_or_default();
+        let owner = format!("{prefix}/{}", instance::random());
+        let lease = Lease { owner, length_ms: lease.as_millis() as i64 };
+        // Whoever has the lock knows that earlier starts of this server have ended.
+        let ended = if instance.is_some() { &*prefix } else { "" };
         let mut changes = Changes::default();
-        attempts::interrupted(&database, &mut changes, &lease, true, now_ms()).map_err(
-            |error| match error {
+        attempts::interrupted(&database, &mut changes, &lease, Some(ended), now_ms()).map_err(|error| {
+            match error {
                 InboxError::Storage(error) => OpenError::Database(error),
                 other => io(std::io::Error::other(other)),
-            },
-        )?;
+            }
+        })?;
         let dir = dir.canonicalize().map_err(io)?;
-        let reader = Connection::open(&path)?;
-        reader.pragma_update(None, "query_only", true)?;
-        let reader = Database::sqlite(Sqlite::new(reader));
         let published = Arc::new(Published::new(rows::totals(&reader)?, metrics));
         let (sender, queue) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new().name("inbox".to_owned()).spawn({
@@ -117,13 +141,24 @@ impl Inbox {
         });
         Ok(Self {
             dir,
+            scope: instance,
             lease,
             queue: Mutex::new(Some(sender)),
             published,
             reader: Arc::new(Mutex::new(reader)),
             writer: Mutex::new(Some(writer.map_err(io)?)),
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
         })
+    }
+
+    /// How often [`renew`](Self::renew) is to be called while attempts run.
+    pub fn renewal(&self) -> Duration {
+        Duration::from_millis(self.lease.length_ms.unsigned_abs() / 4).max(Duration::from_millis(10))
+    }
+
+    /// How often to look for what other servers left; `None` if there are no others.
+    pub fn poll(&self) -> Option<Duration> {
+        self.scope.as_ref().map(|_| POLL)
     }
 
     /// Enters a notice that was posted. When this returns `Ok`, it is on the disk (I8).
@@ -233,7 +268,7 @@ impl Inbox {
         {
             tracing::error!("the inbox's writer panicked");
         }
-        drop(lock(&self.lock).take());
+        lock(&self.lock).clear();
     }
 
     fn sender(&self) -> Result<mpsc::Sender<Box<dyn Job>>, InboxError> {
@@ -281,13 +316,6 @@ fn job<T: Send + 'static>(
 /// A panic of another holder leaves these values whole: each is replaced in one step.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A name for this run of the server; the standard library's hash keys are random.
-fn instance() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
 }
 
 #[cfg(test)]

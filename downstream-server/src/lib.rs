@@ -6,6 +6,7 @@
 //! - `app`: the routes, and what holds for all of them.
 //! - `access`: who may read, and who may change something.
 //! - `notices`: `POST /v1/notices`, from a request to an entry in the inbox.
+//! - `pull`: the same from an SQS queue.
 //! - [`inbox`]: what is owed and what is done, in one `SQLite` file.
 //! - `workers`: claim what is due, try, enter the outcome, try again.
 //! - [`fetch`]: an object as a stream of checked, decoded bytes.
@@ -36,6 +37,7 @@ mod live;
 mod notices;
 mod objects;
 mod openapi;
+mod pull;
 mod read;
 mod reconcile;
 mod run;

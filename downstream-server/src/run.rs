@@ -18,11 +18,15 @@ use crate::fetch::Stores;
 use crate::handler::{ClientError, Command, Handler, Http, Log, Ndjson, OutputError};
 use crate::inbox::{DatabaseError, Inbox, OpenError};
 use crate::live::Live;
+use crate::pull::{Puller, Queue};
 use crate::reconcile::Reconciler;
 use crate::serve::serve;
 use crate::telemetry::Metrics;
 use crate::upkeep::Upkeep;
 use crate::workers::Workers;
+
+/// Seconds after which a shared inbox's totals are counted anew.
+const RECOUNT: u64 = 10;
 
 /// What a program with a handler of its own brings along.
 pub struct Parts {
@@ -84,7 +88,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
-            Self::Store { .. } | Self::Client(_) => exit::CONFIG,
+            Self::Store { .. } | Self::Client(_) | Self::Inbox(OpenError::Postgres(_)) => exit::CONFIG,
             Self::Inbox(OpenError::Newer { .. })
             | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
             Self::Inbox(_)
@@ -126,7 +130,7 @@ pub async fn run_with(
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     let metrics = Arc::new(Metrics::new());
-    let inbox = Arc::new(Inbox::open(&config.dir, metrics.clone())?);
+    let inbox = Arc::new(open_inbox(&config, metrics.clone()).await?);
     let handler = match (parts.handler, &config.handler) {
         (Some(handler), _) => handler,
         (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
@@ -156,6 +160,16 @@ pub async fn run_with(
         metrics: metrics.clone(),
         asked: app.asked.clone(),
     };
+    let puller = match &config.pull {
+        None => None,
+        Some(pull) => Some(Arc::new(Puller {
+            queue: Queue::connect(pull, &config.s3).await,
+            inbox: inbox.clone(),
+            buckets: config.notices.buckets.clone(),
+            config: pull.clone(),
+            metrics: metrics.clone(),
+        })),
+    };
     let upkeep = Upkeep { app: app.clone(), retention: config.retention };
     let workers = Arc::new(Workers {
         inbox: inbox.clone(),
@@ -168,6 +182,7 @@ pub async fn run_with(
     });
 
     let working = tokio::spawn(workers.run(stopping.clone(), config.shutdown_timeout));
+    let pulling = puller.map(|puller| tokio::spawn(puller.run(stopping.clone())));
     let reconciling = tokio::spawn(reconciler.run(stopping.clone()));
     let ticking = tokio::spawn(tick(live, inbox.clone()));
     let upkeeping = tokio::spawn(upkeep.run());
@@ -199,6 +214,9 @@ pub async fn run_with(
     }
     ticking.abort();
     upkeeping.abort();
+    if let Some(Err(error)) = futures_util::future::OptionFuture::from(pulling).await {
+        tracing::error!(%error, "pulling ended");
+    }
     if let Err(error) = reconciling.await {
         tracing::error!(%error, "the reconciliation ended");
     }
@@ -212,6 +230,13 @@ pub async fn run_with(
         Some(failure) => Err(RunError::Poisoned(failure)),
         None => ended,
     }
+}
+
+/// Opening blocks, on the disk or on a database elsewhere.
+async fn open_inbox(config: &Config, metrics: Arc<Metrics>) -> Result<Inbox, RunError> {
+    let (dir, location, lease) = (config.dir.clone(), config.inbox.clone(), config.lease);
+    let opened = tokio::task::spawn_blocking(move || Inbox::open(&dir, &location, lease, metrics)).await;
+    Ok(opened.map_err(RunError::Serve)??)
 }
 
 async fn connect(config: &Config) -> Result<Stores, RunError> {
@@ -257,8 +282,16 @@ fn s3_options(config: &Config, bucket: &str) -> S3Options {
 async fn tick(live: Arc<Live>, inbox: Arc<Inbox>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seconds: u64 = 0;
     loop {
         second.tick().await;
+        seconds += 1;
+        if inbox.poll().is_some()
+            && seconds.is_multiple_of(RECOUNT)
+            && let Err(error) = inbox.recount().await
+        {
+            tracing::warn!(%error, "counting what other servers have done");
+        }
         let totals = inbox.totals();
         let waiting = totals.owed + totals.fetching > 0;
         let oldest = if waiting { inbox.oldest_owed_ms().await.unwrap_or_default() } else { None };

@@ -33,6 +33,12 @@ pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_totals_differing", "Runs of done cuts whose running totals differ from their sums"),
     ("sluicegate_server_reconcile_listed_total", "Objects that the reconciliation listed"),
     ("sluicegate_server_reconcile_taken_total", "Objects that it took in because no notice had told of them"),
+    (
+        "sluicegate_server_pulled_total",
+        "What messages of the queue told of, by outcome: taken, repeated, ignored, refused",
+    ),
+    ("sluicegate_server_pull_prolonged_total", "Messages of the queue that were kept from others once more"),
+    ("sluicegate_server_pull_errors_total", "Requests to the queue that failed"),
     ("sluicegate_server_reconcile_errors_total", "Listings that stopped before their end"),
 ];
 
@@ -67,6 +73,12 @@ pub struct Metrics {
     pub inbox_group_jobs: Histogram,
     /// Live streams open now.
     pub streams: Gauge,
+    /// What pulled messages told of, by `outcome`.
+    pub pulled: ByWord,
+    /// Messages that were kept from others once more.
+    pub pull_prolonged: Counter,
+    /// Requests to the queue that failed.
+    pub pull_errors: Counter,
     /// Objects that the reconciliation listed.
     pub reconcile_listed: Counter,
     /// Objects that it took in.
@@ -115,6 +127,9 @@ impl Metrics {
             streams: Gauge::default(),
             objects: Family::default(),
             oldest_owed_seconds: Seconds::default(),
+            pulled: ByWord::default(),
+            pull_prolonged: Counter::default(),
+            pull_errors: Counter::default(),
             reconcile_listed: Counter::default(),
             reconcile_taken: Counter::default(),
             reconcile_errors: Counter::default(),
@@ -141,9 +156,15 @@ impl Metrics {
         metrics.register("sluicegate_server_missing_alarm", metrics.missing_alarm.clone());
         metrics.register("sluicegate_server_cuts_forked", metrics.cuts_forked.clone());
         metrics.register("sluicegate_server_totals_differing", metrics.totals_differing.clone());
+        metrics.register("sluicegate_server_pulled_total", metrics.pulled.clone());
+        metrics.register("sluicegate_server_pull_prolonged_total", metrics.pull_prolonged.clone());
+        metrics.register("sluicegate_server_pull_errors_total", metrics.pull_errors.clone());
         metrics.register("sluicegate_server_reconcile_listed_total", metrics.reconcile_listed.clone());
         metrics.register("sluicegate_server_reconcile_taken_total", metrics.reconcile_taken.clone());
         metrics.register("sluicegate_server_reconcile_errors_total", metrics.reconcile_errors.clone());
+        for outcome in ["taken", "repeated", "ignored", "refused"] {
+            metrics.pulled.get_or_create_owned(&[("outcome", outcome)]);
+        }
         for answer in ["accepted", "repeated", "refused", "deferred"] {
             metrics.notices.get_or_create_owned(&[("answer", answer)]);
         }

@@ -1,6 +1,7 @@
 //! What the unit tests share: a configuration, an inbox in a folder of its own, requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -14,7 +15,7 @@ use crate::app::{App, AppState, Peer, router};
 use crate::config::{Config, Start};
 use crate::fetch::Stores;
 use crate::handler::NoEffect;
-use crate::inbox::{FILE, Finished, Identity, Inbox, Report};
+use crate::inbox::{FILE, Finished, Identity, Inbox, Location, Report};
 use crate::live::Live;
 use crate::telemetry::Metrics;
 
@@ -34,7 +35,62 @@ pub(crate) fn config(flags: &[&str]) -> Config {
 }
 
 pub(crate) fn inbox(dir: &TempDir) -> Inbox {
-    Inbox::open(dir.path(), Arc::new(Metrics::new())).expect("an inbox in an empty folder opens")
+    open(dir, &Location::File(None), Arc::new(Metrics::new()))
+}
+
+fn open(dir: &TempDir, location: &Location, metrics: Arc<Metrics>) -> Inbox {
+    Inbox::open(dir.path(), location, Duration::from_secs(60), metrics).expect("the inbox opens")
+}
+
+/// A server's folder, and where its inbox is.
+pub(crate) struct Home {
+    dir: TempDir,
+    location: Location,
+}
+
+impl Home {
+    /// An inbox in an SQLite file.
+    pub(crate) fn sqlite() -> Self {
+        Self { dir: TempDir::new().expect("a temporary folder"), location: Location::File(None) }
+    }
+
+    /// An inbox of its own in the PostgreSQL server that `SLUICEGATE_TEST_POSTGRES` names.
+    #[cfg(feature = "foreign-postgres")]
+    pub(crate) fn postgres() -> Self {
+        let server =
+            std::env::var("SLUICEGATE_TEST_POSTGRES").expect("cargo xtask test --only inbox sets it");
+        let dir = TempDir::new().expect("a temporary folder");
+        let schema = format!(
+            "t{}_{}",
+            std::process::id(),
+            dir.path().file_name().expect("a name").to_string_lossy().replace('.', "").to_lowercase()
+        );
+        let made = std::process::Command::new("psql")
+            .args([&server, "-q", "-c", &format!("CREATE SCHEMA {schema}")])
+            .status()
+            .expect("psql is installed with PostgreSQL");
+        assert!(made.success());
+        // The name keeps a test that ends connections from ending those of others.
+        let url = format!("{server}?options=-csearch_path%3D{schema}&application_name={schema}");
+        Self { dir, location: Location::Postgres { url, ca_file: None } }
+    }
+
+    /// Another server's folder over the same inbox.
+    #[cfg(feature = "foreign-postgres")]
+    pub(crate) fn beside(&self) -> Self {
+        Self { dir: TempDir::new().expect("a temporary folder"), location: self.location.clone() }
+    }
+
+    /// Opens the inbox, or opens it again.
+    pub(crate) async fn open(&self) -> Inbox {
+        self.open_with(Duration::from_secs(60)).await
+    }
+
+    pub(crate) async fn open_with(&self, lease: Duration) -> Inbox {
+        let (dir, location) = (self.dir.path().to_owned(), self.location.clone());
+        let opening = move || Inbox::open(&dir, &location, lease, Arc::new(Metrics::new()));
+        tokio::task::spawn_blocking(opening).await.expect("no panic").expect("the inbox opens")
+    }
 }
 
 /// The routes over an inbox, without a listener.
@@ -51,7 +107,7 @@ impl Site {
     pub(crate) fn over(config: &Config, stores: Stores) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let metrics = Arc::new(Metrics::new());
-        let inbox = Arc::new(Inbox::open(dir.path(), metrics.clone()).expect("the inbox opens"));
+        let inbox = Arc::new(open(&dir, &Location::File(None), metrics.clone()));
         let live = Arc::new(Live::new(inbox.totals()));
         let app = AppState::new(config, inbox, stores, live, metrics, "log", CancellationToken::new())
             .expect("the token file");

@@ -39,7 +39,7 @@ impl Workers {
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken, patience: Duration) {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
-        let mut renewal = tokio::time::interval(Inbox::RENEWAL);
+        let mut renewal = tokio::time::interval(self.inbox.renewal());
         renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let free = self.fetch.concurrency - running.len();
@@ -58,6 +58,10 @@ impl Workers {
                         next_due_ms = Some(now_ms() + INBOX_PAUSE.as_millis() as i64);
                     }
                 }
+            }
+            if let Some(poll) = self.inbox.poll() {
+                let poll_ms = now_ms() + poll.as_millis() as i64;
+                next_due_ms = Some(next_due_ms.map_or(poll_ms, |due_ms| due_ms.min(poll_ms)));
             }
             let full = running.len() == self.fetch.concurrency;
             tokio::select! {

@@ -3,6 +3,7 @@
 mod bench;
 mod group;
 mod images;
+mod inbox;
 mod instructions;
 mod lambda;
 mod lint;

@@ -8,7 +8,7 @@ use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
-use crate::{instructions, lambda, openapi};
+use crate::{inbox, instructions, lambda, openapi};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
@@ -61,6 +61,11 @@ pub(crate) const STAGES: &[Stage] = &[
         proves: "the images build, hold no secret, start and answer their health check",
         run: images::images,
     },
+    Stage {
+        name: "inbox",
+        proves: "many servers on one PostgreSQL; notices pulled from a real SQS API",
+        run: inbox::run,
+    },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },
     Stage {
@@ -72,7 +77,7 @@ pub(crate) const STAGES: &[Stage] = &[
 ];
 
 /// `cargo nextest run` where it is installed, `cargo test` elsewhere.
-fn test(args: &[&str]) -> Command {
+pub(crate) fn test(args: &[&str]) -> Command {
     let nextest = cargo(&["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
     let mut command = cargo(if nextest { &["nextest", "run"] } else { &["test"] });
     command.args(args);
@@ -89,7 +94,7 @@ fn clippy(_: &Context) -> Outcome {
         "--workspace",
         "--all-targets",
         "--features",
-        "foreign-s3,host",
+        "foreign-s3,foreign-postgres,foreign-sqs,host",
         "--locked",
         "--",
         "-D",

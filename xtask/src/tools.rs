@@ -171,6 +171,6 @@ pub(crate) fn path_with(bin: &Path) -> OsString {
     std::env::join_paths(paths).expect("a folder that is on the PATH holds no separator")
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

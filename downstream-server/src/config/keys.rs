@@ -41,7 +41,10 @@ const fn secret(name: &'static str, help: &'static str) -> Key {
 #[rustfmt::skip] // A table reads best with one row a line.
 pub(super) const KEYS: &[Key] = &[
     key("listen", "ADDRESS", Some("127.0.0.1:8090"), "address for notices, the page, metrics and health; port 0 picks a free one"),
-    key("dir", "FOLDER", Some("./sluicegate-server"), "folder of the inbox"),
+    key("dir", "FOLDER", Some("./sluicegate-server"), "the server's own folder, in which the inbox is by default"),
+    secret("inbox", "where the inbox is: an SQLite file, or postgres://USER:PASSWORD@HOST/DATABASE, which many servers may share"),
+    key("inbox_ca_file", "FILE", None, "who may sign PostgreSQL's certificate, as PEM, instead of whom this machine trusts"),
+    key("lease", "DURATION", Some("60s"), "how long an attempt belongs to a server that gives no sign of life, where servers share an inbox"),
     key("read_from", "WHO", Some("loopback"), "who may read the page, the read API and the metrics without a token: loopback, or nobody if a proxy on this machine passes requests on"),
     secret("tokens", "tokens that may read from anywhere and change something, as NAME:TOKEN, separated by commas; without any the server makes one in the file token of its folder"),
     key("token_file", "FILE", None, "file with one NAME:TOKEN a line, in addition"),
@@ -102,6 +105,11 @@ pub(super) const KEYS: &[Key] = &[
     key("handler.batch_bytes", "SIZE", None, "feed = batch: most bytes in a batch; a larger event makes one of its own [default: 1MiB]"),
     key("handler.max_event_bytes", "SIZE", None, "feed = batch or event: largest event; an object that holds a larger one is a dead letter [default: 16MiB]"),
     key("handler.set_aside", "WHAT", None, "command, http: skip or deliver objects of events that the agent set aside (dead letters) [default: skip]"),
+    key("pull.queue_url", "URL", None, "SQS queue from which notices are pulled: S3 events, direct or by way of SNS or EventBridge; region from the URL, credentials as for s3"),
+    key("pull.endpoint", "URL", None, "an SQS-compatible server instead of AWS"),
+    key("pull.visibility", "DURATION", Some("60s"), "how long a message is kept from other servers without a sign of life"),
+    key("pull.in_flight", "NUMBER", Some("200"), "messages at work at once"),
+    key("pull.delete_when", "WHEN", Some("taken"), "when a message is deleted: taken, once it is synced in the inbox, or done, once its objects are handled"),
     key("reconcile.interval", "DURATION", Some("1h"), "time between two listings of the buckets for objects that no notice told of; off lists only when asked"),
     key("reconcile.prefixes", "PREFIXES", None, "what is listed in each bucket, separated by commas; the whole bucket if absent"),
     key("reconcile.foreign", "BOOL", Some("false"), "take in objects as well that no agent wrote; name prefixes that hold nothing else than what is to be handled"),

@@ -11,9 +11,10 @@ use super::handler::handler;
 use super::settings::Settings;
 use super::values;
 use super::{
-    Config, ConfigError, FetchConfig, LogConfig, NoticeConfig, ReadFrom, ReconcileConfig, RetentionConfig,
-    RetryConfig, S3Config, S3Credentials,
+    Config, ConfigError, DeleteWhen, FetchConfig, LogConfig, NoticeConfig, PullConfig, ReadFrom,
+    ReconcileConfig, RetentionConfig, RetryConfig, S3Config, S3Credentials,
 };
+use crate::inbox::Location;
 
 pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
     let s = &mut settings;
@@ -32,6 +33,11 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
     let config = Config {
         listen,
         dir: s.value("dir", PathBuf::new(), |text| Ok(PathBuf::from(text))),
+        inbox: inbox(s),
+        lease: s.value("lease", Duration::from_secs(1), |text| match values::duration(text) {
+            Ok(lease) if lease < Duration::from_secs(1) => Err(format!("`{text}` is shorter than 1s")),
+            other => other,
+        }),
         ready_file,
         read_from,
         tokens: access::tokens(s),
@@ -60,6 +66,7 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
             max_retry_after: s.value("retry.max_retry_after", Duration::ZERO, values::duration),
         },
         handler: handler(s),
+        pull: pull(s),
         reconcile: reconcile(s),
         missing_alarm: s.value("continuity.missing_alarm", Duration::ZERO, values::duration),
         retention: RetentionConfig {
@@ -182,6 +189,52 @@ fn s3(s: &mut Settings) -> S3Config {
         path_style: s.value("s3.path_style", false, values::switch),
         credentials,
     }
+}
+
+fn inbox(s: &mut Settings) -> Location {
+    let ca_file = s.optional("inbox_ca_file", |text| Ok(PathBuf::from(text)));
+    let place = s.optional("inbox", |text| Ok(text.to_owned()));
+    let shared = |place: &String| ["postgres://", "postgresql://"].iter().any(|kind| place.starts_with(kind));
+    match (place, ca_file) {
+        (Some(url), ca_file) if shared(&url) => Location::Postgres { url, ca_file },
+        (path, None) => Location::File(path.map(PathBuf::from)),
+        (_, Some(_)) => {
+            s.mistake(
+                "inbox_ca_file: only an inbox in PostgreSQL (inbox = postgres://...) has a certificate",
+            );
+            Location::File(None)
+        }
+    }
+}
+
+fn pull(s: &mut Settings) -> Option<PullConfig> {
+    let queue_url = s.optional("pull.queue_url", url);
+    let endpoint = s.optional("pull.endpoint", url);
+    if endpoint.is_some() && queue_url.is_none() {
+        s.mistake("pull.endpoint: there is no pull.queue_url to pull from");
+    }
+    let config = PullConfig {
+        queue_url: queue_url.clone().unwrap_or_default(),
+        endpoint,
+        visibility: s.value("pull.visibility", Duration::from_secs(1), |text| match values::duration(text) {
+            Ok(length) if !(1..=43_200).contains(&length.as_secs()) => {
+                Err(format!("`{text}` is not between 1s and 12h"))
+            }
+            other => other,
+        }),
+        in_flight: s.value("pull.in_flight", 1, |text| between(text, 1, 10_000)),
+        delete_when: s.value("pull.delete_when", DeleteWhen::Taken, |text| match text {
+            "taken" => Ok(DeleteWhen::Taken),
+            "done" => Ok(DeleteWhen::Done),
+            _ => Err(format!("`{text}` is neither taken nor done")),
+        }),
+    };
+    queue_url.map(|_| config)
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let known = text.starts_with("http://") || text.starts_with("https://");
+    known.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` does not begin with http:// or https://"))
 }
 
 fn reconcile(s: &mut Settings) -> ReconcileConfig {

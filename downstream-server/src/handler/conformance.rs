@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Handler;
 use crate::fetch::Stores;
-use crate::inbox::{Inbox, Query, Row, State};
+use crate::inbox::{Inbox, Location, Query, Row, State};
 use crate::live::Live;
 use crate::telemetry::Metrics;
 use crate::testing::config;
@@ -21,6 +21,11 @@ use subjects::{Subject, Zeros};
 
 /// Longest wait for anything; far beyond what is needed, so that it only ends a hopeless wait.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+fn open(dir: &TempDir, metrics: Arc<Metrics>) -> Inbox {
+    let folder = dir.path().join("inbox");
+    Inbox::open(&folder, &Location::File(None), Duration::from_secs(60), metrics).unwrap()
+}
 
 /// An inbox and a store; the handler is another one after each start.
 struct Site {
@@ -34,7 +39,7 @@ impl Site {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let inbox = Arc::new(Inbox::open(&dir.path().join("inbox"), metrics.clone()).unwrap());
+        let inbox = Arc::new(open(&dir, metrics.clone()));
         let store = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
         Self { inbox, store, metrics, dir }
     }

@@ -1,12 +1,12 @@
 //! What is asked of the inbox beside taking notices and making attempts.
 
-use contract::{CutId, ObjectMetadata};
+use contract::{CutId, Notice, ObjectMetadata};
 
 use super::changes::Totals;
 use super::{
-    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, Suspect, Unknown,
+    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, State, Suspect, Unknown,
 };
-use super::{continuity, forks, listing, ranges, replay, retention, rows};
+use super::{continuity, forks, intake, listing, ranges, replay, retention, rows};
 
 impl Inbox {
     /// When the oldest object that is still owed or being fetched was told of.
@@ -14,9 +14,16 @@ impl Inbox {
         self.read(rows::oldest_owed_ms).await
     }
 
-    /// The totals as the database counts them.
-    pub async fn counted(&self) -> Result<Totals, InboxError> {
-        self.read(rows::totals).await
+    /// Counts the totals anew, with what other servers have done.
+    pub async fn recount(&self) -> Result<Totals, InboxError> {
+        let totals = self.read(rows::totals).await?;
+        self.published.totals.send_replace(totals);
+        Ok(totals)
+    }
+
+    /// How the object of a notice stands; `None` if the inbox does not know it.
+    pub async fn state_of(&self, notice: Notice) -> Result<Option<State>, InboxError> {
+        self.read(move |at| intake::state_of(at, &notice)).await
     }
 
     /// When the inbox was made, in milliseconds since 1970.
@@ -26,6 +33,12 @@ impl Inbox {
             row.map_or(Ok(0), |row| row.integer(0))
         })
         .await
+    }
+
+    /// The name under which a handler's output is kept. Each of the servers that share an inbox has
+    /// outputs of its own, since it has files of its own.
+    pub fn output_name(&self, name: &str) -> String {
+        self.scope.as_ref().map_or_else(|| name.to_owned(), |scope| format!("{scope} {name}"))
     }
 
     /// The committed length of a handler's output; `None` for one that was never added.

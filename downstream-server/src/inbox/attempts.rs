@@ -14,34 +14,41 @@ type Result<T> = std::result::Result<T, InboxError>;
 /// Who makes attempts, and until when without a sign of life.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
+    /// The server, and which start of it.
     pub(super) owner: String,
     pub(super) length_ms: i64,
 }
 
-/// Puts attempts that a crash cut short back among the owed. They stay counted. `everyones` is
-/// true where no other server can be at work.
+/// Puts attempts that a crash cut short back among the owed: those whose lease has ended, and
+/// those whose owner begins with `ended`, of which it is known. They stay counted.
 pub(super) fn interrupted(
     at: &Database,
     changes: &mut Changes,
     lease: &Lease,
-    everyones: bool,
+    ended: Option<&str>,
     now_ms: i64,
 ) -> Result<()> {
     let rows = at.query(
         &format!(
             "UPDATE objects SET state = 'owed', lease_owner = NULL, lease_until_ms = NULL,
                                 last_error = 'the server stopped during this attempt'
-             WHERE state = 'fetching' AND (?3 = 1 OR (lease_until_ms <= ?2 AND lease_owner <> ?1))
+             WHERE state = 'fetching'
+               AND ((lease_until_ms <= ?2 AND lease_owner <> ?1)
+                    OR substr(coalesce(lease_owner, ''), 1, length(CAST(?3 AS TEXT))) = ?3)
              RETURNING {COLUMNS}"
         ),
-        &[(&lease.owner).into(), now_ms.into(), i64::from(everyones).into()],
+        &[(&lease.owner).into(), now_ms.into(), ended.into()],
     )?;
     for row in read_all(&rows)? {
         tracing::warn!(key = row.key, attempt = row.attempts, "an attempt was cut short; it is made again");
         changes.changed(Some(State::Fetching), row);
     }
-    if everyones {
-        at.execute("UPDATE listings SET lease_owner = NULL, lease_until_ms = NULL", &[])?;
+    if let Some(ended) = ended {
+        at.execute(
+            "UPDATE listings SET lease_owner = NULL, lease_until_ms = NULL
+             WHERE substr(coalesce(lease_owner, ''), 1, length(?1)) = ?1",
+            &[ended.into()],
+        )?;
     }
     Ok(())
 }
@@ -55,15 +62,14 @@ pub(super) fn claim(
     limit: usize,
     now_ms: i64,
 ) -> Result<Claimed> {
-    interrupted(at, changes, lease, false, now_ms)?;
+    interrupted(at, changes, lease, None, now_ms)?;
     let skip_locked = match at.dialect() {
         Dialect::Sqlite => "",
         Dialect::Postgres => "FOR UPDATE OF o SKIP LOCKED",
     };
     let rows = at.query(
         &format!(
-            "UPDATE objects SET state = 'fetching', attempts = attempts + 1, lease_owner = ?3, lease_until_ms = ?4
-             WHERE id IN (
+            "WITH due AS (
                  SELECT o.id FROM objects o
                  WHERE o.state = 'owed' AND o.next_try_ms <= ?1 AND NOT EXISTS (
                      SELECT 1 FROM objects e
@@ -71,6 +77,8 @@ pub(super) fn claim(
                        AND e.sequence <> '' AND o.sequence <> ''
                        AND (e.sequence < o.sequence OR (e.sequence = o.sequence AND e.id < o.id)))
                  ORDER BY o.next_try_ms, o.id LIMIT ?2 {skip_locked})
+             UPDATE objects SET state = 'fetching', attempts = attempts + 1, lease_owner = ?3, lease_until_ms = ?4
+             WHERE id IN (SELECT id FROM due)
              RETURNING {COLUMNS}"
         ),
         &[now_ms.into(), limit.into(), (&lease.owner).into(), (now_ms + lease.length_ms).into()],

@@ -3,10 +3,13 @@
 //! Statements are written once, in the SQL that SQLite and PostgreSQL share, with numbered
 //! parameters (`?1`). Values are whole numbers and texts; that is all the inbox stores.
 
+mod postgres;
 mod sqlite;
 
 use std::sync::Arc;
 
+pub(super) use postgres::Postgres;
+pub use postgres::PostgresError;
 pub(super) use sqlite::Sqlite;
 
 /// A database with an open transaction: what a job of the inbox, or a handler's effect, works in.
@@ -16,6 +19,7 @@ pub struct Database(Kind);
 #[derive(Debug)]
 enum Kind {
     Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
 }
 
 /// Which SQL the database speaks, for the few statements that the two do not share.
@@ -59,6 +63,9 @@ pub enum DatabaseError {
     /// SQLite refused.
     #[error("{0}")]
     Sqlite(#[source] Arc<rusqlite::Error>),
+    /// PostgreSQL refused, or does not answer.
+    #[error("{}", .0.as_db_error().map_or_else(|| with_cause(.0), ToString::to_string))]
+    Postgres(#[source] Arc<tokio_postgres::Error>),
     /// A column does not hold what the statement should return.
     #[error("column {column} holds {found} instead of {wanted}")]
     Column {
@@ -87,10 +94,15 @@ impl Database {
         Self(Kind::Sqlite(sqlite))
     }
 
+    pub(super) fn postgres(postgres: Postgres) -> Self {
+        Self(Kind::Postgres(Box::new(postgres)))
+    }
+
     /// Which SQL it speaks.
     pub fn dialect(&self) -> Dialect {
         match &self.0 {
             Kind::Sqlite(_) => Dialect::Sqlite,
+            Kind::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -98,6 +110,7 @@ impl Database {
     pub fn execute(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
         match &self.0 {
             Kind::Sqlite(sqlite) => sqlite.execute(statement, parameters),
+            Kind::Postgres(postgres) => postgres.execute(statement, parameters),
         }
     }
 
@@ -105,6 +118,7 @@ impl Database {
     pub fn query(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Record>> {
         match &self.0 {
             Kind::Sqlite(sqlite) => sqlite.query(statement, parameters),
+            Kind::Postgres(postgres) => postgres.query(statement, parameters),
         }
     }
 
@@ -117,18 +131,38 @@ impl Database {
     pub fn batch(&self, statements: &str) -> Result<()> {
         match &self.0 {
             Kind::Sqlite(sqlite) => sqlite.batch(statements),
+            Kind::Postgres(postgres) => postgres.batch(statements),
         }
     }
 
+    /// Begins a transaction, and in it what [`keep`](Self::keep) and [`undo`](Self::undo) are about.
     pub(super) fn begin(&self) -> Result<()> {
-        match self.dialect() {
-            Dialect::Sqlite => self.batch("BEGIN IMMEDIATE"),
-            Dialect::Postgres => self.batch("BEGIN"),
+        match &self.0 {
+            Kind::Sqlite(sqlite) => sqlite.batch("BEGIN IMMEDIATE; SAVEPOINT job"),
+            Kind::Postgres(postgres) => {
+                postgres.batch("BEGIN; SAVEPOINT job")?;
+                postgres.set_in_transaction(true);
+                Ok(())
+            }
         }
+    }
+
+    /// Keeps what was written since the transaction began or the last call of this.
+    pub(super) fn keep(&self) -> Result<()> {
+        self.batch("RELEASE SAVEPOINT job; SAVEPOINT job")
+    }
+
+    /// Takes back what was written since then.
+    pub(super) fn undo(&self) -> Result<()> {
+        self.batch("ROLLBACK TO SAVEPOINT job")
     }
 
     pub(super) fn commit(&self) -> Result<()> {
-        self.batch("COMMIT")
+        let committed = self.batch("COMMIT");
+        if let Kind::Postgres(postgres) = &self.0 {
+            postgres.set_in_transaction(false);
+        }
+        committed
     }
 
     /// Ends the transaction with nothing written. A failure means that it had ended before.
@@ -138,6 +172,9 @@ impl Database {
         {
             tracing::debug!(%error, "rolling back");
         }
+        if let Kind::Postgres(postgres) = &self.0 {
+            postgres.set_in_transaction(false);
+        }
     }
 
     /// Whether the transaction is still open. An I/O error or a full disk ends it; whatever came
@@ -145,6 +182,7 @@ impl Database {
     pub(super) fn in_transaction(&self) -> bool {
         match &self.0 {
             Kind::Sqlite(sqlite) => sqlite.in_transaction(),
+            Kind::Postgres(postgres) => postgres.in_transaction(),
         }
     }
 }
@@ -155,6 +193,10 @@ impl DatabaseError {
         match self {
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             Self::RolledBack => true,
+            // A refusal is one; a server that stops, or a connection that ends, leaves it open.
+            Self::Postgres(error) => error.as_db_error().is_some_and(|error| {
+                !["57", "58", "08"].iter().any(|class| error.code().code().starts_with(class))
+            }),
             Self::Column { .. } | Self::Input(_) | Self::Refused(_) => false,
         }
     }
@@ -162,6 +204,17 @@ impl DatabaseError {
     pub(crate) fn input(error: std::io::Error) -> Self {
         Self::Input(Arc::new(error))
     }
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(Arc::new(error))
+    }
+}
+
+/// The library's text leaves its cause out.
+fn with_cause(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 impl From<rusqlite::Error> for DatabaseError {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::database::DatabaseError;
+use super::database::{DatabaseError, PostgresError};
 use crate::handler::Outcome;
 
 /// What became of a group of jobs.
@@ -50,6 +50,9 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The connection to PostgreSQL cannot be set up as configured.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// The database could not be used.
     #[error("opening the inbox: {0}")]
     Database(#[from] DatabaseError),

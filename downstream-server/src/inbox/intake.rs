@@ -3,7 +3,7 @@
 use contract::{CutId, Notice};
 
 use super::changes::Changes;
-use super::database::Database;
+use super::database::{Database, DatabaseError};
 use super::error::InboxError;
 use super::rows::{COLUMNS, Origin, Place, Row, State};
 use super::{Identity, Taken, forks, ranges};
@@ -46,6 +46,26 @@ pub(super) fn put(at: &Database, changes: &mut Changes, arrival: &Arrival) -> Re
     let (from, row) = repeat(at, arrival, identity.cut(), Row::read(&row)?)?;
     changes.changed(Some(from), row);
     Ok(Taken::Repeated)
+}
+
+/// How the object of a notice stands.
+pub(super) fn state_of(at: &Database, notice: &Notice) -> std::result::Result<Option<State>, DatabaseError> {
+    let identity = Identity::of_notice(notice);
+    let row = at.query_one("SELECT state FROM objects WHERE identity = ?1", &[identity.as_str().into()])?;
+    let state = row.map(|row| row.text(0)).transpose()?;
+    match (state, identity.cut()) {
+        (Some(word), _) => Ok(State::parse(&word)),
+        (None, Some(cut)) => Ok(ranges::contains(at, cut)?.then_some(State::Done)),
+        // A row that took its full identity from the object itself is known by its place.
+        (None, None) => {
+            let row = at.query_one(
+                "SELECT state FROM objects WHERE bucket = ?1 AND key = ?2 
+                 ORDER BY id DESC LIMIT 1",
+                &[(&notice.bucket).into(), (&notice.key).into()],
+            )?;
+            Ok(row.map(|row| row.text(0)).transpose()?.and_then(|word| State::parse(&word)))
+        }
+    }
 }
 
 /// What else a repeated notice means: the row as it was and as it is now.

@@ -3,6 +3,7 @@
 //! Both databases have the same tables and columns. An SQLite inbox grows up step by step from
 //! whatever version it has; a PostgreSQL inbox began with version 3.
 
+mod postgres;
 mod sqlite;
 
 use super::database::{Database, Dialect};
@@ -15,7 +16,7 @@ pub const VERSION: usize = sqlite::STEPS.len();
 pub(super) fn prepare(database: &Database, now_ms: i64) -> Result<(), OpenError> {
     match database.dialect() {
         Dialect::Sqlite => sqlite::prepare(database)?,
-        Dialect::Postgres => {}
+        Dialect::Postgres => postgres::prepare(database)?,
     }
     database.execute(
         "INSERT INTO counters (name, value) VALUES ('made_ms', ?1) ON CONFLICT DO NOTHING",

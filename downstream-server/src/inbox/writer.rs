@@ -14,8 +14,7 @@ const MAX_GROUP: usize = 512;
 
 /// A piece of work inside the group's transaction.
 pub(super) trait Job: Send {
-    /// Works at a savepoint; `false` undoes what it wrote and leaves the rest of the group. It
-    /// runs again if the database asks for the whole transaction again.
+    /// Works in the group's transaction; `false` undoes what it wrote and leaves the rest.
     fn run(&mut self, at: &Database, changes: &mut Changes) -> bool;
     /// Learns what became of the group. Called once, after the commit is on the disk or not.
     fn settle(self: Box<Self>, settlement: &Settlement);
@@ -89,9 +88,9 @@ pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Box<dyn Job>>, 
 }
 
 fn commit(database: &Database, group: &mut [Box<dyn Job>], changes: &mut Changes) -> Settlement {
-    let worked = database.begin().and_then(|()| {
-        group.iter_mut().try_for_each(|job| run_at_savepoint(database, job.as_mut(), changes))
-    });
+    let worked = database
+        .begin()
+        .and_then(|()| group.iter_mut().try_for_each(|job| run_one(database, job.as_mut(), changes)));
     if let Err(error) = worked {
         database.roll_back();
         return Settlement::Undone(error);
@@ -106,12 +105,7 @@ fn commit(database: &Database, group: &mut [Box<dyn Job>], changes: &mut Changes
     }
 }
 
-fn run_at_savepoint(
-    database: &Database,
-    job: &mut dyn Job,
-    changes: &mut Changes,
-) -> Result<(), DatabaseError> {
-    database.batch("SAVEPOINT job")?;
+fn run_one(database: &Database, job: &mut dyn Job, changes: &mut Changes) -> Result<(), DatabaseError> {
     let mark = changes.mark();
     // An effect is a handler's own code: its panic undoes its object, and no other of the group.
     let kept = catch_unwind(AssertUnwindSafe(|| job.run(database, changes))).unwrap_or(false);
@@ -119,11 +113,10 @@ fn run_at_savepoint(
         return Err(DatabaseError::RolledBack);
     }
     if kept {
-        return database.batch("RELEASE SAVEPOINT job");
+        return database.keep();
     }
     changes.undo_to(mark);
-    database.batch("ROLLBACK TO SAVEPOINT job")?;
-    database.batch("RELEASE SAVEPOINT job")
+    database.undo()
 }
 
 /// Goes on after a panic: what is committed is committed, and every other job of the group must

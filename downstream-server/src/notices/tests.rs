@@ -244,3 +244,18 @@ async fn a_notice_is_answered_only_after_its_commit_and_a_full_inbox_is_503_i8()
     finishing.await.unwrap().unwrap();
     assert_eq!((site.app.inbox.totals().owed, site.app.inbox.totals().done), (taken, 1));
 }
+
+#[tokio::test]
+async fn a_notice_of_the_first_notifier_and_one_of_a_later_notifier_are_taken() {
+    let site = Site::new(&config(&[]));
+    let first = include_str!("../../tests/fixtures/notice-v1.json");
+    assert_eq!(site.ask(post(first)).await.0, StatusCode::ACCEPTED);
+    let later = r#"{"version":9,"bucket":"logs","key":"later","etag":{"of":"another form"}}"#;
+    assert_eq!(site.ask(post(later)).await.0, StatusCode::ACCEPTED);
+    let rows = site.app.inbox.list(Query { limit: 9, ..Query::default() }).await.unwrap();
+    assert_eq!(rows[0].key, "later");
+    assert_eq!(rows[1].key, "a/b c+d.txt");
+    assert_eq!(rows[1].version_id.as_deref(), Some("3HL4kqtJlcpXroDTDmJ"));
+    assert_eq!(rows[1].etag.as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
+    assert_eq!((rows[1].bytes, rows[1].event_ms), (1024, Some(1_795_168_800_000)));
+}

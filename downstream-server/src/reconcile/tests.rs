@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::inbox::{Next, Origin, Query, Row, Taken, Totals};
+use crate::inbox::{Location, Next, Origin, Query, Row, Taken, Totals};
 use crate::testing::{Site, config, get, handled, metadata_of, post_to};
 
 /// Flags under which a test's objects are old enough at once.
@@ -179,7 +179,10 @@ async fn a_listing_that_was_cut_short_goes_on_where_it_was_after_a_restart() {
     let open = |store: Arc<dyn BlobStore>| {
         let metrics = Arc::new(Metrics::new());
         Reconciler {
-            inbox: Arc::new(Inbox::open(dir.path(), metrics.clone()).unwrap()),
+            inbox: Arc::new(
+                Inbox::open(dir.path(), &Location::File(None), Duration::from_secs(60), metrics.clone())
+                    .unwrap(),
+            ),
             stores: Stores::from([("logs".to_owned(), store)]),
             config: ReconcileConfig { objects_per_second: 1_000_000, ..config(&flags(&[])).reconcile },
             metrics,

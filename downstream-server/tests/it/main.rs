@@ -6,4 +6,6 @@
 mod commands;
 mod deliveries;
 mod program;
+#[cfg(feature = "foreign-postgres")]
+mod shared;
 mod site;

@@ -96,10 +96,10 @@ impl Output {
             _ => Path::new("."),
         };
         let base = folder.canonicalize().map_err(io)?.join(path.file_name().unwrap_or_default());
-        let number = inbox.output_length(&number_name(&base, inbox.dir())).await?.unwrap_or_default();
+        let number = inbox.output_length(&number_name(&base, &inbox)).await?.unwrap_or_default();
         let path = numbered(&base, number);
         let (file, path) = make(&path)?;
-        let name = output_name(&path, inbox.dir());
+        let name = output_name(&path, &inbox);
         let (found, made) = look(&file, &path)?;
         let committed = match inbox.output_length(&name).await? {
             Some(committed) => committed,
@@ -127,7 +127,7 @@ impl Output {
         }
         let number = self.number + 1;
         let (file, path) = make(&numbered(&self.base, number))?;
-        let name = output_name(&path, self.inbox.dir());
+        let name = output_name(&path, &self.inbox);
         let (found, made) = look(&file, &path)?;
         if found > 0 {
             return Err(OutputError::NotOurs { path, found });
@@ -140,7 +140,7 @@ impl Output {
             .set_outputs(vec![
                 (self.name.clone(), None),
                 (name.clone(), Some(0)),
-                (number_name(&self.base, self.inbox.dir()), Some(number)),
+                (number_name(&self.base, &self.inbox), Some(number)),
             ])
             .await;
         self.unknown = matches!(committed, Err(InboxError::Poisoned(_)));
@@ -206,11 +206,11 @@ fn numbered(base: &Path, number: u64) -> PathBuf {
 
 /// A file in the inbox's folder is named from there, so that both may be moved as one. Any
 /// other is named by its absolute path: started from another folder it is the same output.
-fn output_name(path: &Path, inbox_dir: &Path) -> String {
-    format!("ndjson {}", path.strip_prefix(inbox_dir).unwrap_or(path).display())
+fn output_name(path: &Path, inbox: &Inbox) -> String {
+    inbox.output_name(&format!("ndjson {}", path.strip_prefix(inbox.dir()).unwrap_or(path).display()))
 }
 
 /// Under this name the inbox keeps which file is written to.
-fn number_name(base: &Path, inbox_dir: &Path) -> String {
-    format!("ndjson-number {}", base.strip_prefix(inbox_dir).unwrap_or(base).display())
+fn number_name(base: &Path, inbox: &Inbox) -> String {
+    inbox.output_name(&format!("ndjson-number {}", base.strip_prefix(inbox.dir()).unwrap_or(base).display()))
 }

@@ -195,7 +195,7 @@ pub(super) fn prepare(database: &Database) -> Result<(), OpenError> {
     // A step may rebuild a table that others refer to.
     database.batch("PRAGMA foreign_keys = OFF")?;
     for (number, step) in STEPS.iter().enumerate().skip(version) {
-        database.begin()?;
+        database.batch("BEGIN IMMEDIATE")?;
         let stepped = database
             .batch(step)
             .and_then(|()| database.batch(&format!("PRAGMA user_version = {}", number + 1)))

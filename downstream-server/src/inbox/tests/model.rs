@@ -33,13 +33,12 @@ proptest! {
     #[test]
     fn each_cut_is_finished_once_over_any_order_of_notices_attempts_and_restarts(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(check(steps));
+        runtime.block_on(check(Home::sqlite(), steps));
     }
 }
 
-async fn check(steps: Vec<Step>) {
-    let dir = TempDir::new().unwrap();
-    let mut real = inbox(&dir);
+async fn check(home: Home, steps: Vec<Step>) {
+    let mut real = home.open().await;
     let mut owed = BTreeSet::new();
     let mut finished = BTreeSet::new();
     let mut repeats: BTreeMap<u64, u64> = BTreeMap::new();
@@ -70,7 +69,7 @@ async fn check(steps: Vec<Step>) {
             }
             Step::Reopen => {
                 drop(real);
-                real = inbox(&dir);
+                real = home.open().await;
                 claims.clear();
             }
         }
@@ -85,15 +84,15 @@ async fn check(steps: Vec<Step>) {
         let id: CutId = row.identity.parse().unwrap();
         assert_eq!(row.repeats, repeats.get(&id.number).copied().unwrap_or_default());
     }
-    check_ranges(&dir, &finished);
+    check_ranges(&real, &finished).await;
 }
 
 /// The done cuts are kept as the fewest ranges that hold them.
-fn check_ranges(dir: &TempDir, finished: &BTreeSet<u64>) {
-    let connection = Connection::open(dir.path().join(FILE)).unwrap();
-    let mut statement = connection.prepare("SELECT first, last FROM ranges ORDER BY first").unwrap();
-    let stored: Vec<(u64, u64)> =
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+async fn check_ranges(inbox: &Inbox, finished: &BTreeSet<u64>) {
+    let stored = inbox.read(|at| {
+        let rows = at.query("SELECT first, last FROM ranges ORDER BY first", &[])?;
+        rows.iter().map(|row| Ok((row.count(0)?, row.count(1)?))).collect::<Result<Vec<_>, _>>()
+    });
     let mut expected: Vec<(u64, u64)> = Vec::new();
     for number in finished {
         match expected.last_mut() {
@@ -101,5 +100,16 @@ fn check_ranges(dir: &TempDir, finished: &BTreeSet<u64>) {
             _ => expected.push((*number, *number)),
         }
     }
-    assert_eq!(stored, expected);
+    assert_eq!(stored.await.unwrap(), expected);
+}
+
+#[cfg(feature = "foreign-postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_postgres_each_cut_is_finished_once_over_any_order_of_notices_attempts_and_restarts(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(check(Home::postgres(), steps));
+    }
 }
