@@ -11,8 +11,11 @@ pub mod sink;
 /// One part of the agent and its input: does its work once and returns how many events that were.
 pub type Part = Box<dyn FnMut() -> u64>;
 
+/// A part's name, and how it is made.
+pub type Named = (&'static str, fn() -> Part);
+
 /// The parts whose instructions have a budget in `instructions.toml`, in the order in which an event meets them.
-pub const COUNTED: [(&str, fn() -> Part); 6] = [
+pub const COUNTED: [Named; 6] = [
     ("decode_ndjson", decode::ndjson),
     ("decode_netcat", decode::netcat),
     ("channel_append", || channel::append(1)),
