@@ -48,8 +48,11 @@ async fn arrived(pipeline: &Pipeline, log: &[u8]) {
 fn s3_saw_whole_objects_only(pipeline: &Pipeline) {
     let mut put = HashSet::new();
     for request in pipeline.s3_requests() {
-        assert!(request["copy"] == false && request["method"] != "DELETE", "{request}");
         let key = request["key"].as_str().expect("a request names its key").to_owned();
+        // At its start the sink asks a store that is not AWS what it keeps, and gives up an upload of its own for that.
+        let asks = key.starts_with("_sluicegate/")
+            && request["query"].as_str().is_some_and(|query| query.contains("uploadId="));
+        assert!(request["copy"] == false && (request["method"] != "DELETE" || asks), "{request}");
         assert!(!key.contains("tmp") && !key.contains("temp"), "{request}");
         if request["method"] == "PUT" && request["status"] == 200 && key.starts_with("data/") {
             assert!(put.insert(key), "put twice: {request}");
