@@ -123,7 +123,8 @@ impl Server {
 pub(crate) fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let dir = target().join("tools").join(name);
     let bin = dir.join("bin");
-    let wanted = packages.join(" ");
+    // Its programs name the folder's path in their first lines: one that was moved is made anew.
+    let wanted = format!("{} in {}", packages.join(" "), dir.display());
     let stamp = dir.join("installed");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(bin);

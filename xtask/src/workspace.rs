@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The root of the checkout.
+/// The root of the checkout that cargo runs us in. Asked at run time: two checkouts that share a
+/// target folder share this very program.
 pub(crate) fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = manifest.expect("xtask is started by cargo: `cargo xtask`");
     manifest.parent().expect("xtask lies one level below the root").to_owned()
 }
 
