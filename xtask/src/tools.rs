@@ -121,7 +121,9 @@ impl Server {
 
 /// The `bin` folder of a virtual environment under the target folder that holds `packages`.
 pub(crate) fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let dir = target().join("tools").join(name);
+    let tools = target().join("tools");
+    std::fs::create_dir_all(&tools)?;
+    let dir = tools.canonicalize()?.join(name);
     let bin = dir.join("bin");
     // Its programs name the folder's path in their first lines: one that was moved is made anew.
     let wanted = format!("{} in {}", packages.join(" "), dir.display());
