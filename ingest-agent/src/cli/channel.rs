@@ -11,7 +11,7 @@ use durable_channel::{Channel as _, DurableChannel, Inspection, Options, RetireE
 
 use super::Failure;
 use crate::error::{open_code, s3_code};
-use crate::sink::s3::used_below;
+use crate::sink::s3::{Known, known};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -91,9 +91,10 @@ pub(super) fn execute(command: ChannelCommand) -> Result<(), Failure> {
         }
         ChannelCommand::Adopt(dir) => {
             let path = existing(&dir.dir)?;
-            let id = DurableChannel::adopt(path, known_to_sinks(path)?);
+            let known = known_to_sinks(path)?;
+            let id = DurableChannel::adopt(path, known.used_below);
             let id = id.map_err(|error| Failure::new(open_code(&error), "adopting the channel", &error))?;
-            println!("the channel's id is {} from now on", ChannelId(id));
+            print!("{}", report::adopted(ChannelId(id), &known));
             Ok(())
         }
     }
@@ -106,7 +107,7 @@ fn repair(dir: &Dir, yes: bool) -> Result<(), Failure> {
         println!("nothing was changed; with --yes this is repaired as far as that needs no guess");
         return Ok(());
     }
-    let repaired = DurableChannel::repair(&dir.dir, &Options::default(), known_to_sinks(&dir.dir)?);
+    let repaired = DurableChannel::repair(&dir.dir, &Options::default(), known_to_sinks(&dir.dir)?.used_below);
     let repaired =
         repaired.map_err(|error| Failure::new(open_code(&error), "repairing the channel", &error))?;
     let mut text = format!(
@@ -123,9 +124,9 @@ fn repair(dir: &Dir, yes: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The position below which sinks know of events, whatever is left of the log.
-fn known_to_sinks(dir: &Path) -> Result<u64, Failure> {
-    used_below(dir).map_err(|error| Failure::new(s3_code(&error), "reading the sinks' journals", &error))
+/// What sinks know of the channel, whatever is left of the log.
+fn known_to_sinks(dir: &Path) -> Result<Known, Failure> {
+    known(dir).map_err(|error| Failure::new(s3_code(&error), "reading the sinks' journals", &error))
 }
 
 /// The folder, if there is a channel in it: a mistyped one must not become a new channel.

@@ -53,7 +53,7 @@ use blob_store::{BlobStore, S3Store};
 
 pub use config::{RetryConfig, RollConfig, S3SinkConfig, Unresolved};
 pub use error::S3SinkError;
-pub use known::used_below;
+pub use known::{Known, known};
 pub use points::FailPoints;
 pub use seams::{Buckets, Seams};
 

@@ -7,6 +7,8 @@ use durable_channel::{FORMAT_VERSION, Inspection, Problem, SegmentStatus, Severi
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::sink::s3::Known;
+
 /// Everything, as a table.
 pub(super) fn table(found: &Inspection) -> String {
     let mut out = String::new();
@@ -53,6 +55,22 @@ pub(super) fn table(found: &Inspection) -> String {
     }
     out.push('\n');
     out.push_str(&verdict(found));
+    out
+}
+
+/// What an adopted channel is called now, and what its server should be told: cuts are numbered on, so that under
+/// the new id the first ones would be missing for ever.
+pub(super) fn adopted(id: ChannelId, known: &Known) -> String {
+    let mut out = format!("the channel's id is {id} from now on\n");
+    for (sink, next) in known.next_objects.iter().filter(|(_, next)| *next > 1) {
+        let last = next - 1;
+        let body = json!({ "channel": id.to_string(), "sink": sink, "first": 1, "last": last });
+        let _ = writeln!(
+            out,
+            "objects of the sink {sink} go on with number {next}; once one has arrived, tell the server that lower \
+             ones do not come:\n  POST /v1/continuity/write-off {body}"
+        );
+    }
     out
 }
 
@@ -151,4 +169,20 @@ pub(super) fn json(found: &Inspection) -> Value {
 fn time(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| format!("{ms} ms"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adopt_says_which_cuts_the_server_must_not_wait_for_under_the_new_id() {
+        let next_objects = vec![("archive".to_owned(), 1), ("s3".to_owned(), 8)];
+        let told = adopted(ChannelId([7; 16]), &Known { used_below: 90, next_objects });
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), 3, "nothing is said of a sink whose objects begin with 1: {told}");
+        let body = lines[2].strip_prefix("  POST /v1/continuity/write-off ").expect("it can be pasted");
+        let body: Value = serde_json::from_str(body).expect("it is JSON");
+        assert_eq!(body, json!({ "channel": "07".repeat(16), "sink": "s3", "first": 1, "last": 7 }));
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use blob_store::{BlobStore as _, ErrorKind, Fault, FaultPlan, Operation};
 use contract::{CutId, ObjectKey};
 use durable_channel::DurableChannel;
-use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError, Seams, used_below};
+use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError, Seams, known};
 
 use super::rig::{CONTROL, Open, Store, audit, config, objects, seams, store, until};
 
@@ -295,9 +295,9 @@ async fn adopting_goes_on_behind_what_a_newer_journal_knows_of_i2() {
             std::fs::copy(backup.join(name), channel.join(name)).unwrap();
         }
     }
-    let held = used_below(&channel).unwrap();
-    assert_eq!(held, 2);
-    DurableChannel::adopt(&channel, held).unwrap();
+    let known = known(&channel).unwrap();
+    assert_eq!((known.used_below, &known.next_objects), (2, &vec![("s3".to_owned(), 2)]));
+    DurableChannel::adopt(&channel, known.used_below).unwrap();
     let open = Open::at(&channel).await;
     assert_eq!(open.channel.synced_end(), 2, "I2: a position that the sink knows of is not given again");
     open.append([("", "three".to_owned())]).await;
@@ -310,4 +310,6 @@ async fn adopting_goes_on_behind_what_a_newer_journal_knows_of_i2() {
         lines.into_iter().collect::<Vec<_>>(),
         ["one", "three", "two"].map(|line| (line.to_owned(), 1))
     );
+    let numbers: Vec<_> = by_owner(&store).into_values().collect();
+    assert!(numbers.len() == 2 && numbers.contains(&vec![2]), "the new id begins where adopt said: {numbers:?}");
 }
