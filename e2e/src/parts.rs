@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use blob_store::{BlobStore, Credentials, S3Options, S3Store};
 use contract::ObjectMetadata;
@@ -143,6 +144,10 @@ pub struct Cloud {
     pub s3: SocketAddr,
     /// Where the Lambda Runtime API listens.
     pub lambda: SocketAddr,
+    /// How long the function may take over one try.
+    pub timeout: Duration,
+    /// Before the second try of an invocation; the third comes after twice that.
+    pub retry_delay: Duration,
 }
 
 impl Cloud {
@@ -150,14 +155,21 @@ impl Cloud {
     pub fn new(home: &Path) -> Self {
         folder(&home.join("run"));
         folder(&home.join("logs"));
-        Self { folder: home.to_owned(), s3: free_port(), lambda: free_port() }
+        Self {
+            folder: home.to_owned(),
+            s3: free_port(),
+            lambda: free_port(),
+            timeout: Duration::from_secs(30),
+            retry_delay: Duration::from_secs(1),
+        }
     }
 
     /// The one command's part of that name, which is told what it needs on its standard input.
     pub fn program(&self) -> Program {
-        let Self { folder, s3, lambda } = self;
+        let Self { folder, s3, lambda, timeout, retry_delay } = self;
         let settings = json!({
             "dir": folder, "s3": s3, "lambda": lambda,
+            "lambda_timeout": timeout, "lambda_retry_delay": retry_delay,
             // The other parts' addresses, which this one has no use for.
             "http": s3, "netcat": s3, "admin": s3, "page": s3,
             "keys": { "access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "notice_secret": NOTICE_SECRET },
@@ -288,6 +300,12 @@ impl Server {
     /// A URL on its address.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
+    }
+
+    /// The token that it made for itself at its first start.
+    pub fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.join("inbox/token"));
+        text.expect("the server made a token").trim().to_owned()
     }
 }
 

@@ -12,6 +12,7 @@ mod settings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -59,6 +60,12 @@ pub(crate) struct Options {
     /// Local cloud: the Lambda Runtime API
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR")]
     lambda: SocketAddr,
+    /// Local cloud: how long the notifier may take over one try
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    lambda_timeout: Duration,
+    /// Local cloud: wait before the second try of a failed invocation, twice that before the third (AWS: 1m)
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = duration)]
+    lambda_retry_delay: Duration,
     /// Write one JSON object with every address and the folder once all of it answers
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -110,6 +117,11 @@ fn health(options: &Options) -> ExitCode {
             ExitCode::from(exit::UNAVAILABLE)
         }
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    ingest_agent::config::parse_duration(text)
+        .ok_or_else(|| "write a number and a unit: 50ms, 30s, 1m".to_owned())
 }
 
 /// The version, the commit of the build, and the versions of everything that is kept or sent.

@@ -77,6 +77,8 @@ async fn cloud(settings: &Settings) -> anyhow::Result<ExitCode> {
         access_key: settings.keys.access_key.clone(),
         secret_key: settings.keys.secret_key.clone(),
         region: REGION.to_owned(),
+        function_timeout: settings.lambda_timeout,
+        retry_delays: [settings.lambda_retry_delay, settings.lambda_retry_delay * 2],
         notify: Notify { bucket: Some(BUCKET.to_owned()), prefix: PREFIX.to_owned(), suffix: String::new() },
         request_log: Some(settings.dir.join("logs/s3-requests.jsonl")),
         etag: EtagKind::Opaque,

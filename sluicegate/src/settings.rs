@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -31,6 +32,9 @@ pub(crate) struct Settings {
     pub(crate) page: SocketAddr,
     pub(crate) s3: SocketAddr,
     pub(crate) lambda: SocketAddr,
+    pub(crate) lambda_timeout: Duration,
+    /// Before the second try of an invocation; the third comes after twice that.
+    pub(crate) lambda_retry_delay: Duration,
     pub(crate) keys: Keys,
 }
 
@@ -76,7 +80,10 @@ impl Settings {
         let &[http, netcat, admin, page, s3, lambda] = addrs.as_slice() else {
             bail!("six addresses are bound, not {}", addrs.len());
         };
-        Ok((Self { dir, http, netcat, admin, page, s3, lambda, keys }, lock))
+        let (lambda_timeout, lambda_retry_delay) = (options.lambda_timeout, options.lambda_retry_delay);
+        let settings =
+            Self { dir, http, netcat, admin, page, s3, lambda, lambda_timeout, lambda_retry_delay, keys };
+        Ok((settings, lock))
     }
 
     /// The file that a child writes once it answers.

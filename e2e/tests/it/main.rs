@@ -16,6 +16,7 @@ mod kills;
 mod log;
 mod memory;
 mod oracle;
+mod outage;
 mod readme;
 #[cfg(feature = "host")]
 mod sync;
