@@ -8,7 +8,7 @@ locals {
   # Without a route to the internet instances need all of these; with one, the function still needs
   # its secret, since it never has a public address.
   interface_endpoints = coalesce(var.network.interface_endpoints, var.network.private ?
-  ["secretsmanager", "ec2", "ssm", "ssmmessages", "monitoring"] : ["secretsmanager"])
+  concat(["secretsmanager", "ec2", "ssm", "ssmmessages", "monitoring"], var.server.pull_queue == null ? [] : ["sqs"]) : ["secretsmanager"])
 
   listen_address = var.network.ipv6 ? "[::]" : "0.0.0.0"
   instance = {
@@ -34,6 +34,7 @@ module "network" {
   interface_endpoints = local.interface_endpoints
   ingest_cidrs        = var.ingest_cidrs
   balancer            = var.balancer
+  netcat              = var.ingest_token_version == null
   ports               = var.ports
   tags                = local.tags
 }
@@ -99,6 +100,7 @@ module "downstream" {
   port               = var.ports.server
   listen_address     = local.listen_address
   handler            = var.server.handler
+  pull_queue         = var.server.pull_queue
   s3_endpoint        = var.s3_endpoint
   extra_config       = var.server.extra_config
   instance           = merge(local.instance, { volume = var.server.volume }, var.server.type == null ? {} : { type = var.server.type })
@@ -122,6 +124,10 @@ module "agent" {
     domain_name       = var.domain_name
     ipv6              = var.network.ipv6
   }
+  token                = var.ingest_token
+  token_version        = var.ingest_token_version
+  secret_recovery_days = var.notifier.secret_recovery_days
+
   bucket         = module.storage.bucket
   prefix         = module.storage.prefix
   control_prefix = module.storage.control_prefix

@@ -4,8 +4,13 @@ output "agent_http_url" {
 }
 
 output "agent_netcat_address" {
-  description = "Where producers send lines, as host:port; inside the VPC only."
+  description = "Where producers send lines, as host:port, inside the VPC only; null where a token is asked."
   value       = module.agent.netcat_address
+}
+
+output "ingest_token_secret_arn" {
+  description = "Where the token of producers lies; never the token itself. Null where nobody is asked."
+  value       = module.agent.token_secret_arn
 }
 
 output "server_page_url" {
@@ -23,10 +28,13 @@ output "open_page" {
 }
 
 output "try_it" {
-  description = "Two lines to paste on a machine that `ingest_cidrs` lets in."
-  value = join("\n", [
+  description = "Lines to paste on a machine that `ingest_cidrs` lets in. Where a token is asked, they read it with your credentials."
+  value = var.ingest_token_version == null ? join("\n", [
     "curl -d 'hello over http' ${module.agent.http_url}/v1/events",
     "echo 'hello over netcat' | nc -w 1 ${replace(module.agent.netcat_address, ":", " ")}",
+    ]) : join("\n", [
+    "token=$(aws secretsmanager get-secret-value --region ${data.aws_region.current.name} --secret-id ${module.agent.token_secret_arn} --query SecretString --output text | sed 's/.*://;q')",
+    "curl -H \"Authorization: Bearer $token\" -d 'hello over http' ${module.agent.http_url}/v1/events",
   ])
 }
 

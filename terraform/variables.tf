@@ -82,9 +82,10 @@ variable "ingest_cidrs" {
   type        = list(string)
   default     = []
 
+  # What is no range is refused by the module `network`.
   validation {
-    condition     = !anytrue([for range in var.ingest_cidrs : endswith(range, "/0")])
-    error_message = "ingest_cidrs names the whole internet: agents do not ask who is sending, so name the ranges of your producers."
+    condition     = var.balancer == "public" && var.ingest_token_version != null || alltrue([for range in var.ingest_cidrs : try(tonumber(split("/", range)[1]), 32) >= 8])
+    error_message = "ingest_cidrs holds a range wider than /8, such as 0.0.0.0/0: that needs balancer = \"public\" (TLS) and ingest_token_version (a token), because else anybody could send, and events would cross the internet in clear. Name the ranges of your producers, or set both."
   }
   validation {
     condition     = var.balancer != "public" || length(var.ingest_cidrs) > 0
@@ -111,6 +112,29 @@ variable "certificate_arn" {
   validation {
     condition     = (var.balancer == "public") == (var.certificate_arn != null)
     error_message = "certificate_arn and balancer = \"public\" go together: events must not cross the internet in clear."
+  }
+}
+
+variable "ingest_token" {
+  description = "What producers say as `Authorization: Bearer`, best the ephemeral `aws_secretsmanager_random_password` as in the README; or several, as lines of NAME:TOKEN. It goes to Secrets Manager alone, when `ingest_token_version` is raised."
+  type        = string
+  ephemeral   = true
+  sensitive   = true
+  default     = null
+}
+
+variable "ingest_token_version" {
+  description = "Raise it by one to write `ingest_token` anew. Null asks no producer for a token; with one, netcat is off, since it cannot carry it."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.ingest_token_version == null ? true : var.ingest_token_version >= 1 && floor(var.ingest_token_version) == var.ingest_token_version
+    error_message = "ingest_token_version is not a whole number from 1 on."
+  }
+  validation {
+    condition     = var.balancer != "public" || var.ingest_token_version != null
+    error_message = "ingest_token_version is null and balancer is public: agents that anybody can reach must ask for a token. Set it to 1, with ingest_token."
   }
 }
 
@@ -267,6 +291,7 @@ variable "server" {
   type = object({
     type         = optional(string)
     handler      = optional(string, "ndjson")
+    pull_queue   = optional(object({ arn = string, url = string, kms_key_arn = optional(string) }))
     extra_config = optional(string, "")
     volume = optional(object({
       size_gb         = optional(number, 20)

@@ -1,12 +1,14 @@
 #!/bin/bash
-# Writes the secrets that the server takes, current and previous, one a line, where only the server
-# reads them, and starts a running server anew when they have changed. Run by sluicegate-secret.timer.
+# Writes the secrets that this slot's program takes, current and previous, one a line, where only it
+# reads them, and starts it anew when they have changed: the server those that sign notices, the agent
+# the tokens of producers. Run by sluicegate-secret.timer.
 set -euo pipefail
 set -a
 # shellcheck source=/dev/null
 . "${SLUICEGATE_INSTANCE_ENV:-/etc/sluicegate/instance.env}"
 set +a
-file=${SLUICEGATE_SECRET_FILE:-/run/sluicegate/server.secrets}
+file=${SLUICEGATE_SECRET_FILE:-/run/sluicegate/$SLUICEGATE_PROGRAM.secrets}
+unit=sluicegate-$SLUICEGATE_PROGRAM
 umask 027
 
 value() {
@@ -24,11 +26,22 @@ previous=$(value AWSPREVIOUS 2>/dev/null) || previous=
 previous=${previous#None}
 
 install -d -m 0755 "$(dirname "$file")"
-printf '%s\n' "$current" ${previous:+"$previous"} >"$file.new"
-chgrp "${SLUICEGATE_SECRET_GROUP:-sluicegate-server}" "$file.new"
+lines() {
+  case $SLUICEGATE_PROGRAM in
+    # A token without a name is that of `producers`.
+    agent) sed '/:/!s/^/producers:/' ;;
+    *) cat ;;
+  esac
+}
+# Once each: a token of several may stand in both versions.
+printf '%s\n' "$current" ${previous:+"$previous"} | lines | awk 'NF && !seen[$0]++' >"$file.new"
+chgrp "${SLUICEGATE_SECRET_GROUP:-$unit}" "$file.new"
 if cmp -s "$file.new" "$file"; then
   rm "$file.new"
 else
   mv "$file.new" "$file"
-  systemctl try-restart sluicegate-server.service
+  # Not at the first boot, which enables it later. Not waited for: the program starts after this unit.
+  if systemctl is-enabled --quiet "$unit.service"; then
+    systemctl --no-block restart "$unit.service"
+  fi
 fi

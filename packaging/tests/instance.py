@@ -40,7 +40,13 @@ case "$1 $2" in
     touch $state/$kind-mine
     [ $kind != volumes ] || { mkdir -p /dev/disk/by-id; ln -sf /stand-in/volume "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_$(echo "$4" | tr -d -)"; } ;;
   "secretsmanager get-secret-value")
-    case "$*" in *AWSCURRENT*) echo 0123456789abcdef0123456789abcdef0123456789abcdef ;; *) exit 254 ;; esac ;;
+    # A token of several stands in both versions.
+    case "$*" in
+      *notify*AWSCURRENT*) echo 0123456789abcdef0123456789abcdef0123456789abcdef ;;
+      *ingest*AWSCURRENT*) printf '%s\n' 0123456789abcdef0123456789abcdef shop:abcdef0123456789 ;;
+      *ingest*) printf '%s\n' fedcba98765432100123456789abcdef shop:abcdef0123456789 ;;
+      *) exit 254 ;;
+    esac ;;
   *) echo "stand-in: aws $*" >&2; exit 255 ;;
 esac
 """,
@@ -53,7 +59,8 @@ esac
 """,
     "mountpoint": "exit 1",
     "mount": 'echo "$@" >>/stand-in/mounted',
-    "systemctl": 'echo "$@" >>/stand-in/systemctl',
+    # Nothing is enabled before the first boot enables it.
+    "systemctl": 'echo "$@" >>/stand-in/systemctl; [ "$1" != is-enabled ]',
 }
 
 
@@ -153,11 +160,14 @@ def installs_itself(work, base, slot, program, user_data):
     config = instance.root / f"etc/sluicegate/{program}.toml"
     owner = int(next(line for line in instance.file("/etc/passwd").splitlines() if line.startswith(name)).split(":")[3])
     assert config.stat().st_mode & 0o777 == 0o640 and config.stat().st_gid == owner, "others read the configuration"
-    if program == "server":
-        (instance.root / "run").mkdir(exist_ok=True)
-        instance.run("/usr/lib/sluicegate/secret.sh")
-        secrets = instance.root / "run/sluicegate/server.secrets"
-        assert secrets.stat().st_mode & 0o777 == 0o640 and secrets.stat().st_gid == owner, "others read the secrets"
+    (instance.root / "run").mkdir(exist_ok=True)
+    instance.run("/usr/lib/sluicegate/secret.sh")
+    assert " restart " not in instance.file("/stand-in/systemctl"), "the program is started before its volume is there"
+    secrets = instance.root / f"run/sluicegate/{program}.secrets"
+    assert secrets.stat().st_mode & 0o777 == 0o640 and secrets.stat().st_gid == owner, "others read the secrets"
+    if program == "agent":
+        names = [line.split(":")[0] for line in secrets.read_text().splitlines()]
+        assert names == ["producers", "shop", "producers"], f"the tokens are those of {names}"
     say(f"the installed {name} takes the configuration")
     print(instance.run(f"/usr/bin/{name}", "--config", f"/etc/sluicegate/{program}.toml", "--check-config").stdout.strip())
     return instance
@@ -201,9 +211,8 @@ def refuses_a_changed_file(work, base, slot, user_data):
 
 
 def units_hold(instance, program):
-    units = [f"sluicegate-{program}.service", "sluicegate-metrics.service", "sluicegate-metrics.timer"]
-    if program == "server":
-        units += ["sluicegate-secret.service", "sluicegate-secret.timer"]
+    kinds = ("metrics.service", "metrics.timer", "secret.service", "secret.timer")
+    units = [f"sluicegate-{program}.service", *(f"sluicegate-{kind}" for kind in kinds)]
     paths = [f"/usr/lib/systemd/system/{unit}" for unit in units]
     say(f"systemd verifies {', '.join(units)}")
     done = instance.run("systemd-analyze", "verify", "--man=no", *paths, check=False)

@@ -3,6 +3,7 @@ mock_provider "aws" {
 }
 
 variables {
+  token             = "a-token-that-nobody-shall-see"
   name              = "test"
   subnets           = [{ id = "subnet-1", zone = "eu-central-1a" }, { id = "subnet-2", zone = "eu-central-1b" }]
   vpc_id            = "vpc-1"
@@ -70,6 +71,16 @@ run "an_agent_puts_and_looks_and_never_deletes" {
   }
 }
 
+run "nobody_is_asked_for_a_token_inside_unless_one_is_set" {
+  command = plan
+  module { source = "./modules/agent" }
+
+  assert {
+    condition     = !strcontains(output.config, "token") && strcontains(output.config, "[sources.netcat]") && output.token_secret_arn == null
+    error_message = "the default configuration asks for a token, or lacks netcat"
+  }
+}
+
 run "agents_are_spread_over_the_zones" {
   command = plan
   module { source = "./modules/agent" }
@@ -106,12 +117,13 @@ run "an_internal_balancer_passes_both_sources_on" {
   }
 }
 
-run "a_public_balancer_ends_tls_and_keeps_netcat_inside" {
+run "a_public_balancer_ends_tls_asks_for_a_token_and_has_no_netcat" {
   command = plan
   module { source = "./modules/agent" }
   variables {
     balancer = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2", domain_name = "events.example.com",
     certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1" }
+    token_version = 1
   }
   override_resource {
     target          = aws_lb.this
@@ -129,8 +141,12 @@ run "a_public_balancer_ends_tls_and_keeps_netcat_inside" {
     error_message = "something but TLS faces the internet"
   }
   assert {
-    condition     = output.http_url == "https://events.example.com" && output.netcat_address == "10.42.0.20:4444"
+    condition     = output.http_url == "https://events.example.com" && output.netcat_address == null
     error_message = "the outputs do not name the public address"
+  }
+  assert {
+    condition     = strcontains(output.config, "token_file = \"/run/sluicegate/agent.secrets\"") && !strcontains(output.config, "netcat") && length(aws_secretsmanager_secret.ingest) == 1
+    error_message = "an agent that anybody reaches takes events without a token"
   }
 }
 
@@ -156,9 +172,33 @@ run "a_public_balancer_has_a_certificate" {
   command = plan
   module { source = "./modules/agent" }
   variables {
-    balancer = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2" }
+    balancer      = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2" }
+    token_version = 1
   }
   expect_failures = [var.balancer]
+}
+
+run "a_public_balancer_asks_for_a_token" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    balancer = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2", certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1" }
+  }
+  expect_failures = [var.balancer]
+}
+
+run "a_token_version_counts_up" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { token_version = 0 }
+  expect_failures = [var.token_version]
+}
+
+run "a_token_can_be_brought_back_for_a_while_that_aws_knows" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { secret_recovery_days = 3 }
+  expect_failures = [var.secret_recovery_days]
 }
 
 run "a_codec_is_one_of_three" {

@@ -52,6 +52,7 @@ class Pipeline:
         self.ports = {"http": free_port(), "netcat": free_port(), "server": free_port()}
         self.server_metrics = f"http://127.0.0.1:{self.ports['server']}/metrics"
         self.secrets = work / "server.secrets"
+        self.tokens = work / "agent.secrets"
         self.example = work / "checkout/terraform/examples/minimal"
         self.started = []
         self.environment = os.environ | {
@@ -89,9 +90,18 @@ class Pipeline:
             "storage": {"force_destroy": True},
             "notifier": {"secret_recovery_days": 0, "environment": {"AWS_ENDPOINT_URL": self.endpoint}},
             "secret_version": secret_version,
+            "ingest_token": "${ephemeral.aws_secretsmanager_random_password.ingest.random_password}",
+            "ingest_token_version": secret_version,
         }
-        text = json.dumps({"provider": {"aws": provider}, "module": {"sluicegate": module}})
-        (self.example / "addresses_override.tf.json").write_text(text)
+        password = {"ingest": {"password_length": 32, "exclude_punctuation": True}}
+        text = {
+            "provider": {"aws": provider},
+            "module": {"sluicegate": module},
+            "ephemeral": {"aws_secretsmanager_random_password": password},
+        }
+        # A resource that the example lacks cannot be overridden, so that this is one more file of it.
+        (self.example / "addresses.tf.json").write_text(json.dumps({"ephemeral": text.pop("ephemeral")}))
+        (self.example / "addresses_override.tf.json").write_text(json.dumps(text))
 
     def terraform(self, *args):
         return subprocess.run(
@@ -140,7 +150,8 @@ class Pipeline:
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     def fetch_secrets(self):
-        self.script("secret.sh", "server", SLUICEGATE_SECRET_FILE=str(self.secrets), SLUICEGATE_SECRET_GROUP=str(os.getgid()))
+        for program, file in (("server", self.secrets), ("agent", self.tokens)):
+            self.script("secret.sh", program, SLUICEGATE_SECRET_FILE=str(file), SLUICEGATE_SECRET_GROUP=str(os.getgid()))
 
     def script(self, name, program, **more):
         """Runs a script of instances with the environment that user data writes for it."""
@@ -165,7 +176,7 @@ def apply_and_start(pipeline):
     pipeline.outputs = outputs
 
     say("agent and server start with the configurations that instances get")
-    (work / "agent.toml").write_text(outputs["agent_config"])
+    (work / "agent.toml").write_text(outputs["agent_config"].replace("/run/sluicegate/agent.secrets", str(pipeline.tokens)))
     (work / "server.toml").write_text(outputs["server_config"])
     pipeline.fetch_secrets()
     pipeline.start(
@@ -181,9 +192,13 @@ def apply_and_start(pipeline):
 
 def an_event_goes_through_what_terraform_made(pipeline):
     say("an event goes from the agent to the bucket, by the function to the server")
-    # The path is that of try_it; the host is the agent's own address in a VPC that is not here.
-    path = pipeline.outputs["try_it"].splitlines()[0].rsplit(":", 1)[1].split("/", 1)[1]
-    urllib.request.urlopen(f"http://127.0.0.1:{pipeline.ports['http']}/{path}", data=EVENT.encode(), timeout=30)
+    # The lines of try_it as they stand; only the agent's address in the VPC is not here.
+    here = f"http://127.0.0.1:{pipeline.ports['http']}"
+    lines = pipeline.outputs["try_it"].replace(pipeline.outputs["agent_http_url"], here).replace("hello over http", EVENT)
+    refused = subprocess.run(["curl", "-s", "-d", EVENT, f"{here}/v1/events"], stdout=subprocess.PIPE, text=True).stdout
+    assert "token" in refused, f"an event without a token was answered with {refused}"
+    answer = subprocess.run(["bash", "-ec", lines], env=pipeline.environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert json.loads(answer) == {"accepted": 1}, f"the lines of try_it were answered with {answer}"
     urllib.request.urlopen(f"http://{pipeline.admin}/v1/flush?timeout=30s", data=b"", timeout=40)
     until("the server got the event", lambda: EVENT in read(pipeline.work / "events.ndjson"))
     print(*pipeline.keys(), sep="\n")
@@ -191,11 +206,13 @@ def an_event_goes_through_what_terraform_made(pipeline):
 
 
 def the_secret_is_in_secrets_manager_alone(pipeline):
-    say("the secret is in Secrets Manager alone")
+    say("secret and token are in Secrets Manager alone")
     [secret] = read(pipeline.secrets).split()
     assert len(secret) == 48, "the server got something else than the secret"
+    name, token = read(pipeline.tokens).strip().split(":")
+    assert name == "producers" and len(token) == 32, "the agent got something else than the token"
     for place in (read(pipeline.example / "terraform.tfstate"), json.dumps(pipeline.outputs), pipeline.made):
-        assert place and secret not in place, "the secret stands in the state, an output or the plan"
+        assert place and secret not in place and token not in place, "a secret stands in the state, an output or the plan"
 
 
 def alarms_look_at_what_is_sent(pipeline):
@@ -238,13 +255,19 @@ def what_failed_is_sent_again_and_handled_once(pipeline):
 def a_rotated_secret_is_taken_beside_the_one_before(pipeline):
     say("a rotated secret is taken beside the one before")
     [secret] = read(pipeline.secrets).split()
+    [token] = read(pipeline.tokens).split()
     pipeline.override(secret_version=2)
-    target = "module.sluicegate.module.notifier.aws_secretsmanager_secret_version.notify"
-    pipeline.terraform("apply", "-input=false", "-no-color", "-auto-approve", "-target", target)
+    versions = "notifier.aws_secretsmanager_secret_version.notify", "agent.aws_secretsmanager_secret_version.ingest"
+    targets = [f"-target=module.sluicegate.module.{version}" for version in versions]
+    pipeline.terraform("apply", "-input=false", "-no-color", "-auto-approve", *targets)
     pipeline.fetch_secrets()
     rotated = read(pipeline.secrets).split()
     assert len(rotated) == 2 and rotated[1] == secret != rotated[0], "the server does not take both secrets"
-    assert "try-restart sluicegate-server.service" in read(pipeline.work / "systemctl.log"), "the server is not started anew"
+    tokens = read(pipeline.tokens).split()
+    assert len(tokens) == 2 and tokens[1] == token != tokens[0], "the agent does not take both tokens"
+    for unit in ("sluicegate-server", "sluicegate-agent"):
+        restart = f"systemctl --no-block restart {unit}.service"
+        assert read(pipeline.work / "systemctl.log").count(restart) == 2, f"{unit} is not started anew"
 
 
 def main():

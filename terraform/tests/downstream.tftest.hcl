@@ -62,6 +62,46 @@ run "a_server_reads_and_can_neither_write_nor_delete" {
   }
 }
 
+run "a_server_lists_below_its_prefix_alone" {
+  command = plan
+  module { source = "./modules/downstream" }
+
+  assert {
+    condition     = [for statement in data.aws_iam_policy_document.server.statement : one(statement.condition).values if contains(statement.actions, "s3:ListBucket")] == [tolist(["events/*"])]
+    error_message = "the server may list what is not its own"
+  }
+  assert {
+    condition     = strcontains(output.config, "[reconcile]\nprefixes = [\"events/\"]") && !strcontains(output.config, "[pull]")
+    error_message = "the server lists what it may not"
+  }
+}
+
+run "a_queue_is_pulled_from_and_nothing_else_is_done_to_it" {
+  command = plan
+  module { source = "./modules/downstream" }
+  variables {
+    pull_queue = { arn = "arn:aws:sqs:eu-central-1:111122223333:theirs", url = "https://sqs.eu-central-1.amazonaws.com/111122223333/theirs" }
+  }
+
+  assert {
+    condition     = toset(flatten([for statement in data.aws_iam_policy_document.server.statement : statement.actions if contains(statement.resources, var.pull_queue.arn)])) == toset(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"])
+    error_message = "the server may do more, or less, than docs/aws.md explains"
+  }
+  assert {
+    condition     = strcontains(output.config, "[pull]\nqueue_url = \"https://sqs.eu-central-1.amazonaws.com/111122223333/theirs\"")
+    error_message = "the server does not pull"
+  }
+}
+
+run "a_queue_has_arn_and_url" {
+  command = plan
+  module { source = "./modules/downstream" }
+  variables {
+    pull_queue = { arn = "theirs", url = "theirs" }
+  }
+  expect_failures = [var.pull_queue]
+}
+
 run "the_page_answers_on_loopback_and_only_our_bucket_is_taken" {
   command = plan
   module { source = "./modules/downstream" }

@@ -89,6 +89,20 @@ run "an_internal_balancer_passes_both_sources_on" {
   }
 }
 
+run "netcat_is_closed_where_agents_have_none" {
+  command = plan
+  module { source = "./modules/network" }
+  variables {
+    balancer = "internal"
+    netcat   = false
+  }
+
+  assert {
+    condition     = keys(aws_vpc_security_group_ingress_rule.balancer_to_agent) == ["http"] && toset([for rule in aws_vpc_security_group_ingress_rule.producers : rule.from_port]) == toset([8080])
+    error_message = "the port of netcat is open, and nobody listens"
+  }
+}
+
 run "ipv6_stands_beside_ipv4" {
   command = plan
   module { source = "./modules/network" }

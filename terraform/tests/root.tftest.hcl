@@ -3,7 +3,8 @@ mock_provider "aws" {
 }
 
 variables {
-  dist_dir = "./tests/fixtures/dist"
+  ingest_token = "a-token-that-nobody-shall-see"
+  dist_dir     = "./tests/fixtures/dist"
 }
 
 run "the_whole_pipeline_can_be_planned" {
@@ -16,6 +17,32 @@ run "the_whole_pipeline_can_be_planned" {
   assert {
     condition     = length(aws_s3_object.artifact) == length(local.sources) && alltrue([for object in aws_s3_object.artifact : object.checksum_algorithm == "SHA256" && startswith(object.key, object.source_hash)])
     error_message = "a file goes up without its checksum"
+  }
+}
+
+run "with_tls_and_token_everybody_may_come_and_is_told_how_to_read_the_token" {
+  command = plan
+  variables {
+    balancer             = "public"
+    certificate_arn      = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
+    domain_name          = "events.example.com"
+    ingest_cidrs         = ["0.0.0.0/0"]
+    ingest_token_version = 1
+    network              = { zone_count = 2 }
+  }
+  override_resource {
+    target          = module.agent.aws_secretsmanager_secret.ingest
+    override_during = plan
+    values          = { arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:sluicegate/ingest-AbCdEf" }
+  }
+
+  assert {
+    condition     = strcontains(output.try_it, "Authorization: Bearer $token\" -d 'hello over http' https://events.example.com/v1/events") && strcontains(output.try_it, "--secret-id arn:aws:secretsmanager:eu-central-1:111122223333:secret:sluicegate/ingest-AbCdEf ")
+    error_message = "nobody is told how to say the token"
+  }
+  assert {
+    condition     = !strcontains(output.try_it, "a-token-that") && output.agent_netcat_address == null
+    error_message = "the token is shown, or netcat is on where a token is asked"
   }
 }
 
@@ -87,12 +114,29 @@ run "an_architecture_is_one_of_two" {
   expect_failures = [var.architecture]
 }
 
-run "the_whole_internet_is_never_let_in" {
+run "the_whole_internet_is_not_let_in_without_tls_and_token" {
   command = plan
   variables {
-    ingest_cidrs = ["0.0.0.0/0"]
+    ingest_cidrs         = ["128.0.0.0/1"]
+    ingest_token_version = 1
   }
   expect_failures = [var.ingest_cidrs]
+}
+
+run "a_token_version_counts_up" {
+  command = plan
+  variables { ingest_token_version = 1.5 }
+  expect_failures = [var.ingest_token_version]
+}
+
+run "a_public_balancer_asks_for_a_token" {
+  command = plan
+  variables {
+    balancer        = "public"
+    certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
+    ingest_cidrs    = ["203.0.113.0/24"]
+  }
+  expect_failures = [var.ingest_token_version]
 }
 
 run "a_balancer_is_one_of_three" {
@@ -106,8 +150,9 @@ run "a_balancer_is_one_of_three" {
 run "a_public_balancer_has_a_certificate" {
   command = plan
   variables {
-    balancer     = "public"
-    ingest_cidrs = ["203.0.113.0/24"]
+    balancer             = "public"
+    ingest_token_version = 1
+    ingest_cidrs         = ["203.0.113.0/24"]
   }
   expect_failures = [var.certificate_arn]
 }
@@ -154,8 +199,9 @@ run "a_secret_version_counts_up" {
 run "a_public_balancer_names_its_producers" {
   command = plan
   variables {
-    balancer        = "public"
-    certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
+    balancer             = "public"
+    ingest_token_version = 1
+    certificate_arn      = "arn:aws:acm:eu-central-1:111122223333:certificate/1"
   }
   expect_failures = [var.ingest_cidrs]
 }

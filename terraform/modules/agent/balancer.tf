@@ -2,11 +2,10 @@
 
 locals {
   public = var.balancer.kind == "public"
-  # The netcat source knows no token, so it never faces the internet.
-  listeners = (var.balancer.kind == "none" ? {} : local.public
-    ? { http = { port = 443, protocol = "TLS", target = var.ports.http } }
-    : { http = { port = var.ports.http, protocol = "TCP", target = var.ports.http },
-  netcat = { port = var.ports.netcat, protocol = "TCP", target = var.ports.netcat } })
+  listeners = var.balancer.kind == "none" ? {} : merge(
+    { http = local.public ? { port = 443, protocol = "TLS", target = var.ports.http } : { port = var.ports.http, protocol = "TCP", target = var.ports.http } },
+    local.tokens ? {} : { netcat = { port = var.ports.netcat, protocol = "TCP", target = var.ports.netcat } },
+  )
 }
 
 resource "aws_lb" "this" {

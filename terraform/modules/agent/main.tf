@@ -3,11 +3,14 @@
 data "aws_region" "current" {}
 
 locals {
+  # Whether the agents ask who is sending. Netcat cannot ask, so that it is off where they do.
+  tokens = var.token_version != null
   # Most of the volume; the rest is for staging, journals and the file system.
   capacity_gb = floor(var.instance.volume.size_gb * 0.7)
   config = templatefile("${path.module}/agent.toml.tftpl", {
     listen         = var.listen_address
     ports          = var.ports
+    tokens         = local.tokens
     bucket         = var.bucket.name
     region         = data.aws_region.current.name
     endpoint       = var.s3_endpoint
@@ -22,6 +25,29 @@ locals {
   })
   slots = { for index in range(var.number) : "agent-${index}" => var.subnets[index % length(var.subnets)] }
 }
+
+# === the token of producers
+
+resource "aws_secretsmanager_secret" "ingest" {
+  #checkov:skip=CKV_AWS_149: kms_key_arn chooses; the service's own key costs nothing
+  #checkov:skip=CKV2_AWS_57: token_version rotates it
+  count                   = local.tokens ? 1 : 0
+  name                    = "${var.name}/ingest"
+  description             = "Producers say it. AWSCURRENT and AWSPREVIOUS are taken."
+  kms_key_id              = var.kms_key_arn
+  recovery_window_in_days = var.secret_recovery_days
+  tags                    = var.tags
+}
+
+# As that of the notices: in no plan and in no state.
+resource "aws_secretsmanager_secret_version" "ingest" {
+  count                    = local.tokens ? 1 : 0
+  secret_id                = aws_secretsmanager_secret.ingest[0].id
+  secret_string_wo         = var.token
+  secret_string_wo_version = var.token_version
+}
+
+# === what an agent may do
 
 data "aws_iam_policy_document" "agent" {
   statement {
@@ -70,6 +96,7 @@ module "slot" {
   program           = "agent"
   config            = local.config
   metrics_url       = "http://127.0.0.1:8081/metrics"
+  secret_arn        = one(aws_secretsmanager_secret.ingest[*].arn)
   artifacts         = var.artifacts
   policy_json       = data.aws_iam_policy_document.agent.json
   subnet            = each.value

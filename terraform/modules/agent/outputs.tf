@@ -9,8 +9,13 @@ output "http_url" {
 }
 
 output "netcat_address" {
-  description = "Where producers send lines, as host:port; the first agent's own behind a public balancer."
-  value       = "${local.public ? local.first : local.host}:${var.ports.netcat}"
+  description = "Where producers send lines, as host:port; null where agents ask for a token, which netcat cannot carry."
+  value       = local.tokens ? null : "${local.host}:${var.ports.netcat}"
+}
+
+output "token_secret_arn" {
+  description = "Where the token of producers lies; never the token itself. Null where nobody is asked."
+  value       = one(aws_secretsmanager_secret.ingest[*].arn)
 }
 
 output "slots" {

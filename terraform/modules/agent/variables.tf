@@ -49,6 +49,40 @@ variable "balancer" {
     condition     = var.balancer.kind != "public" || try(can(regex("^arn:[a-z-]+:acm:", var.balancer.certificate_arn)), false)
     error_message = "balancer.certificate_arn must be the ARN of a certificate where the balancer is public: events would cross the internet in clear."
   }
+  validation {
+    condition     = var.balancer.kind != "public" || var.token_version != null
+    error_message = "token_version is null and balancer is public: agents that anybody can reach must ask for a token."
+  }
+}
+
+variable "token" {
+  description = "What producers say as `Authorization: Bearer`: at least 16 letters and digits; or several, as lines of NAME:TOKEN. It goes to Secrets Manager alone, when `token_version` is raised."
+  type        = string
+  ephemeral   = true
+  sensitive   = true
+  default     = null
+}
+
+variable "token_version" {
+  description = "Raise it by one to write `token` anew. Null asks nobody for a token."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.token_version == null ? true : var.token_version >= 1 && floor(var.token_version) == var.token_version
+    error_message = "token_version is not a whole number from 1 on."
+  }
+}
+
+variable "secret_recovery_days" {
+  description = "Days during which the deleted token can be brought back; 0 deletes at once, so that its name is free again."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.secret_recovery_days == 0 || (var.secret_recovery_days >= 7 && var.secret_recovery_days <= 30)
+    error_message = "secret_recovery_days is not 0 or 7 to 30."
+  }
 }
 
 variable "bucket" {
@@ -67,7 +101,7 @@ variable "control_prefix" {
 }
 
 variable "kms_key_arn" {
-  description = "KMS key of the bucket; null if it has none."
+  description = "KMS key of the bucket and of the token; null if they have none."
   type        = string
   default     = null
 }

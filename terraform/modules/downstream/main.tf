@@ -8,7 +8,9 @@ locals {
     bucket   = var.bucket.name
     region   = data.aws_region.current.name
     endpoint = var.s3_endpoint
+    prefix   = var.prefix
     handler  = var.handler
+    queue    = var.pull_queue
     extra    = var.extra_config
   })
 }
@@ -22,15 +24,30 @@ data "aws_iam_policy_document" "server" {
     resources = ["${var.bucket.arn}/${var.prefix}*"]
   }
 
-  # So that a missing object is 404, not 403; and for the reconciliation, which lists what it owes.
+  # So that a missing object is 404, not 403: there S3 takes the key itself for the prefix. And for the
+  # reconciliation, which lists what stands below ours.
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]
     resources = [var.bucket.arn]
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${var.prefix}*"]
+    }
   }
 
   dynamic "statement" {
-    for_each = toset(compact([var.kms_key_arn, var.secret_kms_key_arn]))
+    for_each = var.pull_queue == null ? [] : [var.pull_queue.arn]
+    content {
+      sid       = "Pull"
+      actions   = ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = toset(compact([var.kms_key_arn, var.secret_kms_key_arn, try(var.pull_queue.kms_key_arn, null)]))
     content {
       actions   = ["kms:Decrypt"]
       resources = [statement.value]

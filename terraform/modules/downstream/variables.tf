@@ -40,6 +40,17 @@ variable "secret_kms_key_arn" {
   default     = null
 }
 
+variable "pull_queue" {
+  description = "SQS queue of your own from which the server pulls notices as well, such as one that another bucket or account fills, with its KMS key if it has one; none if null. It needs a redrive policy."
+  type        = object({ arn = string, url = string, kms_key_arn = optional(string) })
+  default     = null
+
+  validation {
+    condition     = var.pull_queue == null ? true : can(regex("^arn:[a-z-]+:sqs:", var.pull_queue.arn)) && can(regex("^https?://", var.pull_queue.url))
+    error_message = "pull_queue.arn is not the ARN of a queue, or pull_queue.url not its http or https URL."
+  }
+}
+
 variable "port" {
   description = "TCP port of notices and page."
   type        = number

@@ -1,7 +1,7 @@
 # Who may talk to whom, all of it. DNS, time and instance metadata need no rule in a VPC.
 
 locals {
-  sources = var.balancer == "public" ? { http = var.ports.http } : { http = var.ports.http, netcat = var.ports.netcat }
+  sources = var.balancer == "public" || !var.netcat ? { http = var.ports.http } : { http = var.ports.http, netcat = var.ports.netcat }
   senders = length(var.ingest_cidrs) > 0 ? var.ingest_cidrs : [local.cidr]
   # What producers connect to: the balancer's ports, or the agents' own.
   front = var.balancer == "public" ? { https = 443 } : local.sources

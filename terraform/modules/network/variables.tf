@@ -104,6 +104,12 @@ variable "ports" {
   type        = object({ http = number, netcat = number, server = number })
 }
 
+variable "netcat" {
+  description = "Whether agents have a netcat source, which knows no authentication and is never public."
+  type        = bool
+  default     = true
+}
+
 variable "tags" {
   description = "Tags of everything."
   type        = map(string)

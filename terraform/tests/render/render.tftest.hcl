@@ -20,6 +20,11 @@ override_resource {
   values = { arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:test/notify-AbCdEf" }
 }
 
+override_resource {
+  target = module.agent.aws_secretsmanager_secret.ingest
+  values = { arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:test/ingest-AbCdEf" }
+}
+
 override_module {
   target  = module.observability
   outputs = { topic_arn = "", dashboard = "", alarms = [] }
@@ -31,6 +36,8 @@ run "render" {
     architecture = "x86_64"
     balancer     = "none"
     # Never written: a mock provider has no Secrets Manager.
-    secret = "long enough to be a secret"
+    secret               = "long enough to be a secret"
+    ingest_token         = "long enough to be a token"
+    ingest_token_version = 1
   }
 }
