@@ -1,6 +1,6 @@
 //! What the unit tests share: a configuration, an inbox in a folder of its own, requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,14 +8,15 @@ use axum::extract::ConnectInfo;
 use contract::{ChannelId, CutId, CutKind, Notice, ObjectMetadata};
 use http::{Request, Response, StatusCode};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::app::{App, AppState, Peer, router};
 use crate::config::{Config, Start};
 use crate::fetch::Stores;
-use crate::handler::NoEffect;
-use crate::inbox::{FILE, Finished, Identity, Inbox, Location, Report};
+use crate::handler::{Effect, NoEffect, Outcome};
+use crate::inbox::{Database, DatabaseError, FILE, Finished, Identity, Inbox, Location, Report};
 use crate::live::Live;
 use crate::telemetry::Metrics;
 
@@ -41,6 +42,23 @@ pub(crate) fn inbox(dir: &TempDir) -> Inbox {
 fn open(dir: &TempDir, location: &Location, metrics: Arc<Metrics>) -> Inbox {
     Inbox::open(dir.path(), location, Duration::from_secs(60), metrics).expect("the inbox opens")
 }
+
+/// Makes each promise, a function of this module that is given a [`Home`], a test of its own on each database.
+macro_rules! on_each_database {
+    ($($promise:ident,)*) => {
+        mod sqlite {
+            use crate::testing::Home;
+            $(#[tokio::test] async fn $promise() { super::$promise(Home::sqlite()).await; })*
+        }
+
+        #[cfg(feature = "foreign-postgres")]
+        mod postgres {
+            use crate::testing::Home;
+            $(#[tokio::test] async fn $promise() { super::$promise(Home::postgres()).await; })*
+        }
+    };
+}
+pub(crate) use on_each_database;
 
 /// A server's folder, and where its inbox is.
 pub(crate) struct Home {
@@ -75,6 +93,17 @@ impl Home {
         Self { dir, location: Location::Postgres { url, ca_file: None } }
     }
 
+    /// The same, on connections with this setting of the database.
+    #[cfg(feature = "foreign-postgres")]
+    pub(crate) fn set(self, setting: &str) -> Self {
+        let Location::Postgres { url, ca_file } = self.location else { panic!("an inbox in a file") };
+        let setting = format!("options=-c{}%20", setting.replace('=', "%3D"));
+        Self {
+            dir: self.dir,
+            location: Location::Postgres { url: url.replace("options=", &setting), ca_file },
+        }
+    }
+
     /// Another server's folder over the same inbox.
     #[cfg(feature = "foreign-postgres")]
     pub(crate) fn beside(&self) -> Self {
@@ -93,6 +122,32 @@ impl Home {
     }
 }
 
+/// An effect that holds the inbox's writer, within its transaction, until it is let go.
+pub(crate) struct Hold {
+    begun: Option<oneshot::Sender<()>>,
+    until: mpsc::Receiver<()>,
+}
+
+impl Hold {
+    /// The effect, what tells that it holds, and what lets go.
+    pub(crate) fn new() -> (Self, oneshot::Receiver<()>, mpsc::Sender<()>) {
+        let (begun, holding) = oneshot::channel();
+        let (let_go, until) = mpsc::channel();
+        (Self { begun: Some(begun), until }, holding, let_go)
+    }
+}
+
+impl Effect for Hold {
+    fn apply(&mut self, _: &Database) -> Result<(), DatabaseError> {
+        let begun = self.begun.take().expect("it is applied once");
+        begun.send(()).expect("somebody waits for it");
+        self.until.recv().expect("somebody lets go");
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, _: Outcome) {}
+}
+
 /// The routes over an inbox, without a listener.
 pub(crate) struct Site {
     pub(crate) app: App,
@@ -106,8 +161,18 @@ impl Site {
 
     pub(crate) fn over(config: &Config, stores: Stores) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
-        let metrics = Arc::new(Metrics::new());
-        let inbox = Arc::new(open(&dir, &Location::File(None), metrics.clone()));
+        let inbox = inbox(&dir);
+        Self::with(config, stores, dir, inbox)
+    }
+
+    /// Over an inbox in any database.
+    pub(crate) async fn at(home: Home, config: &Config, stores: Stores) -> Self {
+        let inbox = home.open().await;
+        Self::with(config, stores, home.dir, inbox)
+    }
+
+    fn with(config: &Config, stores: Stores, dir: TempDir, inbox: Inbox) -> Self {
+        let (inbox, metrics) = (Arc::new(inbox), Arc::new(Metrics::new()));
         let live = Arc::new(Live::new(inbox.totals()));
         let app = AppState::new(config, inbox, stores, live, metrics, "log", CancellationToken::new())
             .expect("the token file");

@@ -11,7 +11,19 @@ use crate::clock::now_ms;
 use crate::fetch::Stores;
 use crate::handler::NoEffect;
 use crate::inbox::{Keep, Place, Report};
-use crate::testing::{Site, config, get as ask, text};
+use crate::testing::{Home, Site, config, get as ask, on_each_database, text};
+
+on_each_database! {
+    events_come_in_the_order_in_which_their_objects_became_done_and_go_on_after_any_position,
+    server_sent_events_carry_the_same_and_go_on_after_last_event_id,
+    a_stream_goes_on_with_what_becomes_done_later_and_ends_when_the_server_stops,
+    bytes_that_are_no_text_and_carriage_returns_arrive_as_they_are,
+    an_object_that_can_no_longer_be_read_is_an_error_in_its_place_and_the_rest_follows,
+    a_stream_breaks_off_at_what_waiting_may_mend_and_goes_on_from_its_last_position,
+    a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is_kept,
+    a_wrong_position_is_400_and_more_streams_than_allowed_are_503,
+    a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_its_place,
+}
 
 /// A site over a store in which some objects are done.
 struct Bench {
@@ -20,10 +32,14 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(flags: &[&str]) -> Self {
+    async fn new(home: Home, flags: &[&str]) -> Self {
         let store = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
+        Self::over(home, store, flags).await
+    }
+
+    async fn over(home: Home, store: Arc<FaultyStore<MemoryStore>>, flags: &[&str]) -> Self {
         let stores = Stores::from([("logs".to_owned(), store.clone() as Arc<dyn BlobStore>)]);
-        Self { site: Site::over(&config(flags), stores), store }
+        Self { site: Site::at(home, &config(flags), stores).await, store }
     }
 
     /// Stores an object and makes it done, as a worker would.
@@ -64,17 +80,18 @@ fn id(event: &Value) -> &str {
     event["id"].as_str().unwrap()
 }
 
-async fn three() -> Bench {
-    let bench = Bench::new(&[]);
+async fn three(home: Home) -> Bench {
+    let bench = Bench::new(home, &[]).await;
     bench.done("one.txt", b"a\nb\n\nd").await;
     bench.done("two.txt", b"").await;
     bench.done("three.txt", b"e\nf\n").await;
     bench
 }
 
-#[tokio::test]
-async fn events_come_in_the_order_in_which_their_objects_became_done_and_go_on_after_any_position() {
-    let bench = three().await;
+async fn events_come_in_the_order_in_which_their_objects_became_done_and_go_on_after_any_position(
+    home: Home,
+) {
+    let bench = three(home).await;
     let all = bench.read("").await;
     assert_eq!(data(&all), ["a", "b", "", "d", "e", "f"]);
     assert_eq!(all.iter().map(id).collect::<Vec<_>>(), ["1.0", "1.1", "1.2", "1.3", "3.0", "3.1"]);
@@ -89,9 +106,8 @@ async fn events_come_in_the_order_in_which_their_objects_became_done_and_go_on_a
     assert_eq!(bench.read("from=77.7").await, [] as [Value; 0]);
 }
 
-#[tokio::test]
-async fn server_sent_events_carry_the_same_and_go_on_after_last_event_id() {
-    let bench = three().await;
+async fn server_sent_events_carry_the_same_and_go_on_after_last_event_id(home: Home) {
+    let bench = three(home).await;
     let all = bench.read("").await;
     for (last, rest) in [(None, &all[..]), (Some("1.1"), &all[2..]), (Some("3.0"), &all[5..])] {
         // The header is newer than what the address says.
@@ -111,9 +127,8 @@ async fn server_sent_events_carry_the_same_and_go_on_after_last_event_id() {
     }
 }
 
-#[tokio::test]
-async fn a_stream_goes_on_with_what_becomes_done_later_and_ends_when_the_server_stops() {
-    let bench = three().await;
+async fn a_stream_goes_on_with_what_becomes_done_later_and_ends_when_the_server_stops(home: Home) {
+    let bench = three(home).await;
     let answer = bench.site.send(sse("from=newest", None)).await;
     let mut pieces = answer.into_body().into_data_stream();
     bench.done("four.txt", b"g\nh\n").await;
@@ -124,9 +139,8 @@ async fn a_stream_goes_on_with_what_becomes_done_later_and_ends_when_the_server_
     assert!(pieces.next().await.is_none());
 }
 
-#[tokio::test]
-async fn bytes_that_are_no_text_and_carriage_returns_arrive_as_they_are() {
-    let bench = Bench::new(&[]);
+async fn bytes_that_are_no_text_and_carriage_returns_arrive_as_they_are(home: Home) {
+    let bench = Bench::new(home, &[]).await;
     bench.done("raw", b"\xff\xfe\n\"quoted\"\r\n").await;
     let events = bench.read("").await;
     assert_eq!((&events[0]["data_base64"], &events[0]["data"]), (&Value::from("//4="), &Value::Null));
@@ -135,9 +149,8 @@ async fn bytes_that_are_no_text_and_carriage_returns_arrive_as_they_are() {
     assert!(!written.contains('\r'), "a carriage return would end the field");
 }
 
-#[tokio::test]
-async fn an_object_that_can_no_longer_be_read_is_an_error_in_its_place_and_the_rest_follows() {
-    let bench = three().await;
+async fn an_object_that_can_no_longer_be_read_is_an_error_in_its_place_and_the_rest_follows(home: Home) {
+    let bench = three(home).await;
     let gone = || [Some(Fault::Before(ErrorKind::NoSuchKey))];
     bench.store.set_plan(FaultPlan::default().script(Operation::Get, gone()));
     let events = bench.read("").await;
@@ -148,9 +161,8 @@ async fn an_object_that_can_no_longer_be_read_is_an_error_in_its_place_and_the_r
     assert_eq!(data(&bench.read("from=1").await), ["e", "f"]);
 }
 
-#[tokio::test]
-async fn a_stream_breaks_off_at_what_waiting_may_mend_and_goes_on_from_its_last_position() {
-    let bench = three().await;
+async fn a_stream_breaks_off_at_what_waiting_may_mend_and_goes_on_from_its_last_position(home: Home) {
+    let bench = three(home).await;
     // The first two objects come; the third does not, once.
     let faults = [None, None, Some(Fault::Before(ErrorKind::Throttled))];
     bench.store.set_plan(FaultPlan::default().script(Operation::Get, faults));
@@ -162,9 +174,8 @@ async fn a_stream_breaks_off_at_what_waiting_may_mend_and_goes_on_from_its_last_
     assert_eq!(data(&bench.read("from=1.3").await), ["e", "f"]);
 }
 
-#[tokio::test]
-async fn a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is_kept() {
-    let bench = three().await;
+async fn a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is_kept(home: Home) {
+    let bench = three(home).await;
     let keep = Keep { after_ms: 0, rows: 1 };
     assert!(!bench.site.app.inbox.drop_done(keep).await.unwrap());
     for query in ["from=1", "from=1.2", "from=2.0"] {
@@ -176,9 +187,8 @@ async fn a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is
     }
 }
 
-#[tokio::test]
-async fn a_wrong_position_is_400_and_more_streams_than_allowed_are_503() {
-    let bench = Bench::new(&["--max-streams", "1"]);
+async fn a_wrong_position_is_400_and_more_streams_than_allowed_are_503(home: Home) {
+    let bench = Bench::new(home, &["--max-streams", "1"]).await;
     for query in ["from=here", "from=1.", "limit=0", "limit=x", "follow=maybe", "form=1"] {
         assert_eq!(bench.site.send(ask(&format!("/v1/events?{query}"))).await.status(), 400, "{query}");
     }
@@ -187,9 +197,8 @@ async fn a_wrong_position_is_400_and_more_streams_than_allowed_are_503() {
     drop(open);
 }
 
-#[tokio::test]
-async fn a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_its_place() {
-    let bench = Bench::new(&["--max-streams", "1"]);
+async fn a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_its_place(home: Home) {
+    let bench = Bench::new(home, &["--max-streams", "1"]).await;
     for number in 0..40 {
         bench.done(&format!("{number}"), b"event\n").await;
     }
@@ -206,4 +215,19 @@ async fn a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_
         tokio::task::yield_now().await;
     }
     assert_eq!(bench.read("").await.len(), 40);
+}
+
+#[cfg(feature = "foreign-postgres")]
+#[tokio::test]
+async fn a_stream_shows_what_another_server_that_shares_the_inbox_has_done() {
+    let home = Home::postgres();
+    let other = Bench::new(home.beside(), &[]).await;
+    let bench = Bench::over(home, other.store.clone(), &[]).await;
+    let answer = bench.site.send(sse("from=newest", None)).await;
+    let mut pieces = answer.into_body().into_data_stream();
+    other.done("a.txt", b"a\nb\n").await;
+    let piece = pieces.next().await.unwrap().unwrap();
+    let piece = std::str::from_utf8(&piece).unwrap();
+    assert!(piece.starts_with("id: 1.0\ndata: {") && piece.contains("id: 1.1\n"), "{piece}");
+    assert_eq!(bench.read("").await, other.read("").await);
 }

@@ -11,25 +11,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::handler::{NoEffect, Outcome};
 use crate::telemetry::Moment;
-use crate::testing::{Home, handled, inbox, metadata_of};
+use crate::testing::{Home, handled, inbox, metadata_of, on_each_database};
+use conformance::*;
 
-/// Each promise as a test of its own on each database.
-macro_rules! suite {
-    ($($promise:ident,)*) => {
-        mod sqlite {
-            use crate::testing::Home;
-            $(#[tokio::test] async fn $promise() { super::conformance::$promise(Home::sqlite()).await; })*
-        }
-
-        #[cfg(feature = "foreign-postgres")]
-        mod postgres {
-            use crate::testing::Home;
-            $(#[tokio::test] async fn $promise() { super::conformance::$promise(Home::postgres()).await; })*
-        }
-    };
-}
-
-suite! {
+on_each_database! {
     a_done_cut_is_known_whatever_bucket_version_or_sequencer_a_notice_names_i8,
     a_foreign_object_is_its_version_or_its_etag_and_a_new_version_is_a_new_object,
     a_notice_of_the_key_alone_turns_out_as_a_repeat_once_the_object_was_seen,

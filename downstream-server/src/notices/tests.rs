@@ -5,9 +5,9 @@ use futures_util::FutureExt as _;
 use http::Request;
 
 use super::*;
-use crate::handler::{Effect, Outcome};
-use crate::inbox::{Claim, Identity, Query, Report};
-use crate::testing::{Site, config, post, text};
+use crate::handler::NoEffect;
+use crate::inbox::{Claim, Identity, Keep, Query, Report};
+use crate::testing::{Hold, Site, config, handled, metadata_of, post, text};
 
 const NOTICE: &str = r#"{"bucket":"logs","key":"a/b.txt"}"#;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -94,6 +94,60 @@ async fn a_notice_without_a_right_signature_is_401_and_says_why() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(body.contains("s in the future; do the clocks agree?"), "{body}");
     assert_eq!(site.app.inbox.totals().owed, 0);
+}
+
+#[tokio::test]
+async fn a_genuine_request_that_is_sent_again_is_a_repeat_within_the_tolerance_and_401_after_it_i8() {
+    let site = Site::new(&signing_config(&[]));
+    let now_s = now_ms() / 1000;
+    let recorded = |age_s: i64| signed(SECRET, "n1", now_s - age_s, NOTICE, NOTICE);
+    for word in ["accepted", "repeated", "repeated"] {
+        let expected = json!({ "id": "n1", "status": word }).to_string();
+        assert_eq!(site.ask(recorded(200)).await, (StatusCode::ACCEPTED, expected));
+    }
+    assert_eq!(site.ask(recorded(301)).await.0, StatusCode::UNAUTHORIZED);
+    // Its own time is signed as well: an old request cannot be given a new one.
+    let mut renewed = recorded(301);
+    renewed.headers_mut().insert(HEADER_TIMESTAMP, now_s.to_string().parse().unwrap());
+    assert_eq!(site.ask(renewed).await.0, StatusCode::UNAUTHORIZED);
+    let rows = site.app.inbox.list(Query { limit: 10, ..Query::default() }).await.unwrap();
+    assert_eq!((rows.len(), rows[0].repeats), (1, 2));
+}
+
+#[tokio::test]
+async fn a_notice_that_comes_weeks_late_is_taken_and_of_a_cut_that_is_done_a_repeat_even_without_its_row() {
+    let site = Site::new(&signing_config(&[]));
+    let inbox = &site.app.inbox;
+    handled(inbox, metadata_of(3), 1000).await;
+    inbox.drop_done(Keep { after_ms: i64::MAX, rows: 0 }).await.unwrap();
+    assert_eq!(inbox.list(Query { limit: 10, ..Query::default() }).await.unwrap(), []);
+    let now_s = now_ms() / 1000;
+    for (number, word) in [(3, "repeated"), (4, "accepted")] {
+        let key = format!("events/{}.txt", metadata_of(number).cut);
+        let late = json!({ "bucket": "logs", "key": key, "event_time": "2001-09-09T01:46:40Z" }).to_string();
+        let expected = json!({ "id": "late", "status": word }).to_string();
+        let answer = site.ask(signed(SECRET, "late", now_s, &late, &late)).await;
+        assert_eq!(answer, (StatusCode::ACCEPTED, expected));
+    }
+    let rows = inbox.list(Query { limit: 10, ..Query::default() }).await.unwrap();
+    assert_eq!((rows.len(), rows[0].event_ms), (1, Some(1_000_000_000_000)));
+}
+
+#[tokio::test]
+async fn notices_of_one_key_that_come_in_the_wrong_order_are_handed_out_in_the_right_one() {
+    let site = Site::new(&config(&[]));
+    for (version, sequencer) in [("v3", "0A3"), ("v1", "0A1"), ("v2", "0A2")] {
+        let notice = json!({ "bucket": "logs", "key": "k", "version_id": version, "sequencer": sequencer })
+            .to_string();
+        assert_eq!(site.ask(post(notice)).await.0, StatusCode::ACCEPTED);
+    }
+    for version in ["v1", "v2", "v3"] {
+        let [claim] = site.app.inbox.claim(9, now_ms()).await.unwrap().claims.try_into().unwrap();
+        assert_eq!(claim.place().version_id.as_deref(), Some(version));
+        let identity = Identity::of_object("logs", "k", Some(version), None);
+        let report = Report { identity, events: 1, bytes: 1, now_ms: now_ms() };
+        site.app.inbox.finish(&claim, report, Box::new(NoEffect)).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -191,34 +245,16 @@ async fn a_stopping_server_and_a_failing_disk_are_503_with_retry_after() {
     assert_eq!(text(answer).await, error("stopping", "the server is stopping; try again"));
 }
 
-/// An effect that holds the inbox's writer until it is let go.
-struct Hold {
-    begun: Option<tokio::sync::oneshot::Sender<()>>,
-    until: std::sync::mpsc::Receiver<()>,
-}
-
-impl Effect for Hold {
-    fn apply(&mut self, _: &crate::inbox::Database) -> Result<(), crate::inbox::DatabaseError> {
-        self.begun.take().unwrap().send(()).unwrap();
-        self.until.recv().unwrap();
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, _: Outcome) {}
-}
-
 #[tokio::test]
 async fn a_notice_is_answered_only_after_its_commit_and_a_full_inbox_is_503_i8() {
     let site = Site::new(&config(&[]));
     site.ask(post(NOTICE)).await;
     let claim: Claim = site.app.inbox.claim(1, now_ms()).await.unwrap().claims.remove(0);
-    let (begun, holding) = tokio::sync::oneshot::channel();
-    let (let_go, until) = std::sync::mpsc::channel();
-    let hold = Box::new(Hold { begun: Some(begun), until });
+    let (hold, holding, let_go) = Hold::new();
     let identity = Identity::of_notice(&Notice::new("logs", "a/b.txt"));
     let report = Report { identity, events: 1, bytes: 1, now_ms: now_ms() };
     let inbox = site.app.inbox.clone();
-    let finishing = tokio::spawn(async move { inbox.finish(&claim, report, hold).await });
+    let finishing = tokio::spawn(async move { inbox.finish(&claim, report, Box::new(hold)).await });
     holding.await.unwrap();
 
     // The writer is held: notices wait for their commit, and then the queue is full.

@@ -200,8 +200,8 @@ async fn an_object_that_was_overwritten_before_it_was_fetched_is_gone_and_its_su
     let flags = ["--handler-kind", "ndjson", "--handler-path", out.to_str().unwrap()];
     let site = Site::start(dir.path(), bucket, None, &flags).await;
     for etag in ["etag-1", "etag-2"] {
-        let notice = serde_json::json!({ "bucket": "logs", "key": "a", "etag": etag }).to_string();
-        assert_eq!(crate::site::request(&site.address, "POST", "/v1/notices", &notice).await.0, 202);
+        let notice = serde_json::json!({ "bucket": "logs", "key": "a", "etag": etag });
+        assert_eq!(site.tell(&notice).await.0, 202);
     }
     site.until_done(1).await;
     let gone = eventually("the first is gone", async || {

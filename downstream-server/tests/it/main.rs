@@ -5,7 +5,9 @@
 
 mod commands;
 mod deliveries;
+mod notices;
 mod program;
 #[cfg(feature = "foreign-postgres")]
 mod shared;
 mod site;
+mod versions;

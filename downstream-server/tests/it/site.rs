@@ -35,8 +35,6 @@ pub(crate) fn config(dir: &Path, flags: &[&str]) -> Config {
         "127.0.0.1:0",
         "--dir",
         folder,
-        "--notices-buckets",
-        "logs",
         "--ready-file",
         ready.to_str().unwrap(),
         "--retry-base",
@@ -44,7 +42,8 @@ pub(crate) fn config(dir: &Path, flags: &[&str]) -> Config {
         "--retry-max",
         "20ms",
     ];
-    match Start::from_args(args.iter().chain(flags), |_| None).unwrap() {
+    let buckets = if flags.contains(&"--notices-buckets") { &[][..] } else { &["--notices-buckets", "logs"] };
+    match Start::from_args(args.iter().chain(buckets).chain(flags), |_| None).unwrap() {
         Start::Run(config) => *config,
         other => panic!("{other:?}"),
     }
@@ -57,11 +56,20 @@ impl Site {
         handler: Option<Arc<dyn Handler>>,
         flags: &[&str],
     ) -> Self {
+        Self::over(dir, Stores::from([("logs".to_owned(), store)]), handler, flags).await
+    }
+
+    /// Over buckets of which the flags name those beside `logs`.
+    pub(crate) async fn over(
+        dir: &Path,
+        stores: Stores,
+        handler: Option<Arc<dyn Handler>>,
+        flags: &[&str],
+    ) -> Self {
         let config = config(dir, flags);
         let ready = dir.join("ready.json");
         let _ = std::fs::remove_file(&ready);
         let (stop, stopped) = oneshot::channel();
-        let stores = Stores::from([("logs".to_owned(), store)]);
         let mut running =
             tokio::spawn(run_with(config, Parts { stores, handler }, async { drop(stopped.await) }));
         let ready = tokio::select! {
@@ -78,14 +86,14 @@ impl Site {
     }
 
     pub(crate) async fn notify(&self, key: &str) -> u16 {
-        request(
-            &self.address,
-            "POST",
-            "/v1/notices",
-            &serde_json::json!({"bucket": "logs", "key": key}).to_string(),
-        )
-        .await
-        .0
+        self.tell(&serde_json::json!({ "bucket": "logs", "key": key })).await.0
+    }
+
+    /// Posts a notice: the status, and whether it was new or a repeat.
+    pub(crate) async fn tell(&self, notice: &Value) -> (u16, String) {
+        let (status, body) = request(&self.address, "POST", "/v1/notices", &notice.to_string()).await;
+        let said: Value = serde_json::from_str(&body).unwrap();
+        (status, said["status"].as_str().unwrap_or_default().to_owned())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

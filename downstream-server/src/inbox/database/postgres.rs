@@ -21,6 +21,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{DatabaseError, Parameter, Record, Result, Value};
 
+/// What each connection relies on, whatever the database or the role is set to: a commit that was
+/// answered is synced (I8), unless more than that is asked for already, and a statement sees what
+/// was committed before it.
+const SETTINGS: &str = "SELECT set_config('synchronous_commit', 'on', false)
+                        WHERE current_setting('synchronous_commit') = 'off';
+                        SET default_transaction_isolation = 'read committed'";
+
 /// A connection to the server.
 pub(crate) struct Postgres {
     /// `None` only while it is dropped.
@@ -117,6 +124,7 @@ impl Postgres {
                 tracing::warn!(%error, "the connection to the inbox ended");
             }
         });
+        runtime.block_on(client.batch_execute(SETTINGS))?;
         Ok(Connected { client, prepared: HashMap::new() })
     }
 }

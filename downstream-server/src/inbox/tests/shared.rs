@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use super::*;
+use crate::testing::Hold;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_share_an_inbox_never_make_one_attempt_twice() {
@@ -123,6 +124,100 @@ async fn an_inbox_goes_on_after_its_connections_broke() {
     while inbox.put(Notice::new("logs", "b"), "b".to_owned(), 1).await.is_err() {}
     while inbox.recount().await.is_err() {}
     assert_eq!(inbox.totals().owed, 2);
+}
+
+/// Waits until one of this test's connections waits for another one, or until `work` is over.
+async fn until_it_waits<T>(work: &tokio::task::JoinHandle<T>, beside: &Inbox) {
+    let waiting = "SELECT pid::TEXT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                   AND application_name = current_setting('application_name')";
+    while !work.is_finished() && beside.read(move |at| at.query(waiting, &[])).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn two_servers_that_finish_one_object_under_two_names_at_once_apply_one_effect() {
+    let metadata = metadata_of(1);
+    let ours = notice_of("logs", &metadata.cut);
+    let with_etag = Notice { etag: Some("e".to_owned()), ..Notice::new("logs", "k") };
+    for (identity, known, unknown) in [
+        (Identity::of_metadata(metadata), ours, Notice::new("logs", "renamed.txt")),
+        (Identity::of_object("logs", "k", None, Some("e")), with_etag, Notice::new("logs", "k")),
+    ] {
+        let home = Home::postgres();
+        let beside = home.beside();
+        let (first, second) = (Arc::new(home.open().await), Arc::new(beside.open().await));
+        put(&first, known).await;
+        let known = claim(&first).await.unwrap();
+        put(&second, unknown).await;
+        let unknown = claim(&second).await.unwrap();
+
+        let (hold, holding, let_go) = Hold::new();
+        let finishing = tokio::spawn({
+            let (first, identity) = (first.clone(), identity.clone());
+            async move { first.finish(&known, report(identity), Box::new(hold)).await.unwrap() }
+        });
+        holding.await.unwrap();
+        let meanwhile = tokio::spawn({
+            let second = second.clone();
+            async move { done(&second, &unknown, identity).await }
+        });
+        until_it_waits(&meanwhile, &first).await;
+        let_go.send(()).unwrap();
+        assert_eq!(finishing.await.unwrap(), Finished::Done);
+        assert_eq!(meanwhile.await.unwrap(), Finished::Repeat);
+        let totals = first.recount().await.unwrap();
+        assert_eq!((totals.done, totals.owed, totals.fetching), (1, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_commit_of_the_start_before_that_is_still_under_way() {
+    let home = Home::postgres();
+    let beside = home.beside();
+    let (inbox, database) = (home.open().await, beside.open().await);
+    let name = inbox.output_name("ndjson out.ndjson");
+    inbox.set_outputs(vec![(name.clone(), Some(0))]).await.unwrap();
+    put(&inbox, Notice::new("logs", "k")).await;
+    claim(&inbox).await.unwrap();
+    // Killed here: what it had asked the database to commit is committed after its end.
+    drop(inbox);
+    let (begun, has_begun) = oneshot::channel();
+    let (let_go, until) = std::sync::mpsc::channel();
+    let (mut begun, output) = (Some(begun), name.clone());
+    let committing = database.write(move |at, _| {
+        at.execute("UPDATE objects SET state = 'done'", &[])?;
+        at.execute("UPDATE outputs SET length = 7 WHERE name = ?1", &[(&output).into()])?;
+        begun.take().unwrap().send(()).unwrap();
+        until.recv().unwrap();
+        Ok(())
+    });
+    let starting = async {
+        has_begun.await.unwrap();
+        let starting = tokio::spawn(async move { home.open().await });
+        until_it_waits(&starting, &database).await;
+        let_go.send(()).unwrap();
+        starting.await.unwrap()
+    };
+    let (committed, inbox) = tokio::join!(committing, starting);
+    committed.unwrap();
+    assert_eq!(inbox.output_length(&name).await.unwrap(), Some(7), "or committed lines would be cut off");
+    assert_eq!((inbox.totals().done, inbox.totals().owed), (1, 0));
+}
+
+#[tokio::test]
+async fn what_is_answered_is_synced_and_seen_at_once_whatever_the_database_is_set_to_i8() {
+    let home =
+        Home::postgres().set("synchronous_commit=off").set("default_transaction_isolation=serializable");
+    let inbox = home.open().await;
+    let setting = |name: &'static str| {
+        inbox.write(move |at, _| {
+            let row = at.query_one("SELECT current_setting(?1)", &[name.into()])?;
+            Ok(row.map(|row| row.text(0)).transpose()?)
+        })
+    };
+    assert_eq!(setting("synchronous_commit").await.unwrap().as_deref(), Some("on"));
+    assert_eq!(setting("transaction_isolation").await.unwrap().as_deref(), Some("read committed"));
 }
 
 #[tokio::test]
