@@ -19,11 +19,14 @@ import time
 import urllib.error
 import urllib.request
 
+import yaml
+
 from instance import ROOT, fresh_debian, say
 
 DEBIAN = "localhost/debian:bookworm"
 USERS = {"agent": 870, "server": 871, "demo": 872}
 # What only the running container is told.
+TOKEN = "0123456789abcdef0123456789abcdef"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SHAPES = {
     "an access key": rb"(?:AKIA|ASIA)[A-Z0-9]{16}",
@@ -164,8 +167,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def ask(url, data):
-    headers = {"content-type": "application/json"}
+def ask(url, data, token=None):
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=20) as answer:
             return answer.status, answer.read().decode()
@@ -173,29 +176,67 @@ def ask(url, data):
         return refused.code, refused.read().decode()
 
 
+class Service:
+    """A service of compose.yaml: lays its files into the root, and says how its program is started."""
+
+    def __init__(self, root, name):
+        # What compose does with the text: no variable is set, so each has its default.
+        text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "compose.yaml").read_text())
+        compose = yaml.safe_load(text)
+        service = compose["services"][name]
+        for config in service.get("configs", []):
+            self.lay(root, config["target"], compose["configs"][config["source"]]["content"])
+        for secret in service["secrets"]:
+            assert secret in compose["secrets"], f"{secret} is no secret of compose.yaml"
+            self.lay(root, f"/run/secrets/{secret}", {"notices": SECRET, "tokens": f"producers:{TOKEN}"}[secret])
+        self.arguments = service.get("command")
+        self.environment = service.get("environment", {}) | {
+            # What aws.env would hold; the store is away.
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "mine",
+            "AWS_SECRET_ACCESS_KEY": "mine",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+        }
+        [published] = service["ports"]
+        address, _, self.port = published.split(":")
+        assert address == "127.0.0.1", f"{name} is published to everybody"
+
+    def lay(self, root, path, content):
+        file = root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+
 def the_agent_takes_events(root, config):
-    say("the agent's image takes events while its store is away")
-    http, admin, nobody = free_port(), free_port(), free_port()
-    arguments = ["--bucket", "my-bucket", "--region", "us-east-1", "--endpoint", f"http://127.0.0.1:{nobody}", "--path-style"]
-    arguments += ["--http", f"127.0.0.1:{http}", "--shutdown-timeout", "1s"]
-    environment = {"SLUICEGATE_ADMIN": f"127.0.0.1:{admin}", "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "mine"}
-    with Started(root, "agent", config, arguments, environment):
-        assert ask(f"http://127.0.0.1:{http}/v1/events", b'"hello"')[0] == 200
+    say("the agent's image takes events as compose.yaml starts it, with a token alone, while its store is away")
+    service = Service(root, "agent")
+    # The port of the container's own network has to be a free one here.
+    http, admin = free_port(), free_port()
+    file = root / "etc/sluicegate/agent.toml"
+    told = file.read_text()
+    assert f"0.0.0.0:{service.port}" in told, "the published port is not the one that is listened on"
+    file.write_text(told.replace(f"0.0.0.0:{service.port}", f"127.0.0.1:{http}"))
+    environment = service.environment | {"SLUICEGATE_ADMIN": f"127.0.0.1:{admin}", "SLUICEGATE_SHUTDOWN_TIMEOUT": "1s"}
+    with Started(root, "agent", config, service.arguments, environment):
+        assert ask(f"http://127.0.0.1:{http}/v1/events", b'"hello"')[0] == 401
+        assert ask(f"http://127.0.0.1:{http}/v1/events", b'"hello"', TOKEN)[0] == 200
     assert any((root / "var/lib/sluicegate/agent").rglob("*.seg")), "the event is not on the volume"
 
 
 def the_server_takes_notices(root, config):
-    say("the server's image takes notices, signed ones alone")
+    say("the server's image takes notices as compose.yaml starts it, signed ones alone")
+    service = Service(root, "server")
+    listens = dict(line.split("=", 1) for line in config["Env"])["SLUICEGATE_SERVER_LISTEN"]
+    assert listens.endswith(f":{service.port}"), "the published port is not the one that is listened on"
     port = free_port()
-    environment = {
-        "SLUICEGATE_SERVER_LISTEN": f"127.0.0.1:{port}",
-        "SLUICEGATE_SERVER_NOTICES_BUCKETS": "my-bucket",
-        "SLUICEGATE_SERVER_NOTICES_SECRETS": SECRET,
-        "SLUICEGATE_SERVER_RECONCILE_INTERVAL": "off",
-    }
-    with Started(root, "server", config, environment=environment):
+    environment = service.environment | {"SLUICEGATE_SERVER_LISTEN": f"127.0.0.1:{port}"}
+    with Started(root, "server", config, service.arguments, environment):
         status, _ = ask(f"http://127.0.0.1:{port}/v1/notices", b'{"bucket": "my-bucket", "key": "a"}')
         assert status == 401, status
+        # To write something off asks for a token, wherever it comes from.
+        body = b'{"channel": "000102030405060708090a0b0c0d0e0f", "sink": "s3", "first": 1, "last": 1}'
+        url = f"http://127.0.0.1:{port}/v1/continuity/write-off"
+        assert ask(url, body)[0] == 401 and ask(url, body, TOKEN)[0] != 401, "the token of compose.yaml is not the server's"
     assert any((root / "var/lib/sluicegate/server").iterdir()), "the inbox is not on the volume"
 
 

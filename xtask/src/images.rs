@@ -1,5 +1,6 @@
 //! The stages of what is installed: Debian packages in a fresh Debian, and images.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::stage::{Context, Outcome};
@@ -11,7 +12,7 @@ pub(crate) fn packages(context: &Context) -> Outcome {
     if let Err(why) = tools::debian(context, "debootstrap", &["debootstrap"]) {
         return Outcome::NotRun(why);
     }
-    Outcome::of([cargo(&["xtask", "package"]), script("packages")])
+    Outcome::of([cargo(&["xtask", "package"]), script(Path::new("python3"), "packages")])
 }
 
 /// buildah builds each image, and its program starts from the image's root.
@@ -21,12 +22,16 @@ pub(crate) fn images(context: &Context) -> Outcome {
             return Outcome::NotRun(why);
         }
     }
-    Outcome::of([cargo(&["xtask", "package", "--programs"]), script("images")])
+    let python = match tools::venv("yaml", &["pyyaml==6.0.3"]) {
+        Ok(bin) => bin.join("python"),
+        Err(error) => return Outcome::Failed(format!("installing PyYAML: {error:#}")),
+    };
+    Outcome::of([cargo(&["xtask", "package", "--programs"]), script(&python, "images")])
 }
 
 /// A script of packaging/tests, with a folder of its own and Debian's root, which the stages share.
-fn script(name: &str) -> Command {
-    let mut script = Command::new("python3");
+fn script(python: &Path, name: &str) -> Command {
+    let mut script = Command::new(python);
     script.current_dir(root()).arg(format!("packaging/tests/{name}.py"));
     script.arg("--work").arg(target().join("tools").join(name));
     script.arg("--debian").arg(target().join("tools/instance"));

@@ -51,6 +51,9 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// Those that people start, and that have a command line.
 const STARTED_BY_PEOPLE: [&str; 3] = ["sluicegate-agent", "sluicegate-server", "sluicegate"];
 
+const NOTIFIER_ZIP: &str = "sluicegate-notifier.zip";
+/// What the zip may have at most. Lambda takes ten times as much; a larger one starts later.
+const MAX_ZIP_BYTES: u64 = 5_000_000;
 /// The zip's bytes depend on the program alone, so that an unchanged function is not deployed again.
 const ZIP: &str = r#"
 import sys, zipfile
@@ -72,7 +75,7 @@ pub(crate) fn run(args: &PackageArgs) -> anyhow::Result<ExitCode> {
         glibc::runs_on_amazon_linux(&built.join(program))?;
         fs::copy(built.join(program), dist.join(installed)).with_context(|| format!("copying {program}"))?;
     }
-    zip(&dist.join("sluicegate-notifier"), &dist.join("sluicegate-notifier.zip"))?;
+    zip(&dist.join("sluicegate-notifier"), &dist.join(NOTIFIER_ZIP))?;
     if !args.programs {
         share(args.arch, &dist)?;
         archive(args.arch, &dist)?;
@@ -126,8 +129,16 @@ fn can_build_for(arch: Arch) -> anyhow::Result<()> {
 }
 
 /// One file, `bootstrap`, with its permission to be executed, without which Lambda does not start it.
-pub(crate) fn zip(program: &Path, to: &Path) -> anyhow::Result<()> {
-    done(Command::new("python3").args(["-c", ZIP]).arg(program).arg(to))
+fn zip(program: &Path, to: &Path) -> anyhow::Result<()> {
+    done(Command::new("python3").args(["-c", ZIP]).arg(program).arg(to))?;
+    let bytes = fs::metadata(to)?.len();
+    ensure!(bytes < MAX_ZIP_BYTES, "{} has {bytes} bytes; at most {MAX_ZIP_BYTES} are meant", to.display());
+    Ok(())
+}
+
+/// The notifier's zip for this machine's architecture, once [`run`] has made it.
+pub(crate) fn notifier_zip() -> PathBuf {
+    root().join("dist").join(Arch::host().name()).join(NOTIFIER_ZIP)
 }
 
 /// Man pages and completions, written by the programs under their installed names; by those of this
@@ -157,7 +168,7 @@ fn archive(arch: Arch, dist: &Path) -> anyhow::Result<()> {
     tar.arg("--use-compress-program=gzip --no-name").arg(format!("--transform=s,^,{name}/,"));
     tar.arg("--file").arg(dist.join(format!("{name}.tar.gz")));
     tar.arg("--directory").arg(dist).args(PROGRAMS.map(|(_, installed)| installed));
-    tar.args(["sluicegate-notifier.zip", "share"]);
+    tar.args([NOTIFIER_ZIP, "share"]);
     tar.arg("--directory").arg(root()).args(["LICENSE", "CHANGELOG.md", "examples"]);
     tar.arg("--directory").arg(root().join("packaging")).args(["install.sh", "systemd"]);
     done(&mut tar)

@@ -140,7 +140,7 @@ impl Package {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "Package: {}\nVersion: {}", self.name, env!("CARGO_PKG_VERSION"));
         let _ = writeln!(text, "Architecture: {}\nSection: net\nPriority: optional", arch.debian());
-        let _ = writeln!(text, "Maintainer: Sluicegate maintainers <maintainers@sluicegate.invalid>");
+        let _ = writeln!(text, "Maintainer: {}", maintainer());
         let _ = writeln!(text, "Homepage: {}", env!("CARGO_PKG_REPOSITORY"));
         let passwd = if self.service.is_some() { ", passwd" } else { "" };
         let _ = writeln!(text, "Depends: libc6 (>= {major}.{minor}), libgcc-s1, ca-certificates{passwd}");
@@ -160,6 +160,12 @@ impl Package {
         }
         Ok(())
     }
+}
+
+/// Who answers for a package is whoever built it, by Debian's own variables; nobody else promised to.
+fn maintainer() -> String {
+    let variable = |name, absent: &str| std::env::var(name).unwrap_or_else(|_| absent.to_owned());
+    format!("{} <{}>", variable("DEBFULLNAME", "built locally"), variable("DEBEMAIL", "root@localhost"))
 }
 
 fn put(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
