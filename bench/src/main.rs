@@ -15,6 +15,7 @@ mod latency;
 mod load;
 mod notices;
 mod process;
+mod relay;
 mod round;
 mod table;
 mod usage;
@@ -39,6 +40,8 @@ enum Command {
     Backlog(backlog::BacklogArgs),
     /// Measure how many notices a second the downstream server answers
     Notices(notices::NoticesArgs),
+    /// Measure how long an event takes from the agent's 200 to the handler, through the whole pipeline
+    Relay(relay::RelayArgs),
     /// The counting S3 endpoint (started by `run`)
     Endpoint {
         #[arg(long)]
@@ -91,6 +94,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => round::run(&args),
         Command::Backlog(args) => backlog::run(&args),
         Command::Notices(args) => notices::run(&args),
+        Command::Relay(args) => relay::run(&args),
         Command::Endpoint { ready_file } => endpoint::run(&ready_file),
         Command::Floor { ready_file, dir, endpoint } => floor::run(&ready_file, &dir, endpoint),
     }
