@@ -10,6 +10,7 @@ mod flume;
 mod json;
 pub mod lines;
 pub mod media_type;
+pub(crate) mod skim;
 pub mod whole;
 
 use std::fmt;

@@ -87,6 +87,25 @@ enum Compiled {
     Millis,
 }
 
+/// A part of a text that changes with the seconds alone.
+#[derive(Debug, Clone)]
+enum Timely {
+    Literal(String),
+    Format(&'static str),
+}
+
+/// The bytes that a value shows as they are: all but [`ESCAPED`].
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] =
+            matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~');
+        byte += 1;
+    }
+    plain
+};
+
 /// The zone `name` ("UTC", "Europe/Zurich") from the data compiled into this program, or `None`.
 ///
 /// The host's own data is not asked: the same template gives the same key everywhere.
@@ -100,25 +119,33 @@ impl PartitionTemplate {
     /// Compiles `template`; its grammar is that of [`template`].
     pub fn parse(template: &str, options: PartitionOptions) -> Result<Self, TemplateError> {
         let mut fields = Fields::default();
-        let mut formats = Vec::new();
-        let compile = |piece| match piece {
-            Piece::Literal(text) => Compiled::Literal(text),
-            Piece::Header(name) => {
-                let missing = Unresolved(format!("header {name:?}").into());
-                Compiled::Header { name, missing }
-            }
-            Piece::Field(path) => {
-                let missing = Unresolved(format!("JSON field {:?}", path.join(".")).into());
-                Compiled::Field { slot: fields.want(&path), missing }
-            }
-            Piece::Time(format) => {
-                formats.push(format);
-                Compiled::Time(formats.len() - 1)
-            }
-            Piece::Millis => Compiled::Millis,
-        };
-        let pieces = template::parse(template)?.into_iter().map(compile).collect();
-        let clock = Clock::new(options.time_zone, options.round, formats);
+        let mut clock = Clock::new(options.time_zone, options.round);
+        let mut pieces = Vec::new();
+        for piece in template::parse(template)? {
+            // What stands between two parts of the time is written with them, once a second.
+            let timely = matches!(pieces.last(), Some(Compiled::Time(_)));
+            pieces.push(match piece {
+                Piece::Literal(text) if timely => {
+                    clock.extend(Timely::Literal(text));
+                    continue;
+                }
+                Piece::Time(format) if timely => {
+                    clock.extend(Timely::Format(format));
+                    continue;
+                }
+                Piece::Literal(text) => Compiled::Literal(text),
+                Piece::Header(name) => {
+                    let missing = Unresolved(format!("header {name:?}").into());
+                    Compiled::Header { name, missing }
+                }
+                Piece::Field(path) => {
+                    let missing = Unresolved(format!("JSON field {:?}", path.join(".")).into());
+                    Compiled::Field { slot: fields.want(&path), missing }
+                }
+                Piece::Time(format) => Compiled::Time(clock.begin(format)),
+                Piece::Millis => Compiled::Millis,
+            });
+        }
         Ok(Self { pieces, fallback: options.fallback, fields, clock })
     }
 
@@ -205,34 +232,57 @@ impl Round {
 }
 
 fn push_value(out: &mut String, value: &str) {
-    if value.bytes().all(|byte| byte == b'.') {
+    if value.starts_with('.') && value.bytes().all(|byte| byte == b'.') {
         out.extend(value.bytes().map(|_| "%2E"));
+    } else if value.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+        out.push_str(value);
     } else {
         out.extend(utf8_percent_encode(value, ESCAPED));
     }
 }
 
+/// A part of the time is a value, but for its slashes.
+fn push_time(out: &mut String, written: &str) {
+    for (index, part) in written.split('/').enumerate() {
+        if index > 0 {
+            out.push('/');
+        }
+        push_value(out, part);
+    }
+}
+
 // === Clock ===
 
-/// The template's parts of the time, written once for each second that events fall into.
+/// The template's parts of the time and what stands between them, written once for each second that events fall into.
 #[derive(Debug, Clone)]
 struct Clock {
     zone: TimeZone,
     round: Option<Round>,
-    formats: Vec<&'static str>,
+    stretches: Vec<Vec<Timely>>,
     second: Option<i64>,
     texts: Vec<String>,
 }
 
 impl Clock {
-    fn new(zone: TimeZone, round: Option<Round>, formats: Vec<&'static str>) -> Self {
-        let texts = vec![String::new(); formats.len()];
-        Self { zone, round, formats, second: None, texts }
+    fn new(zone: TimeZone, round: Option<Round>) -> Self {
+        Self { zone, round, stretches: Vec::new(), second: None, texts: Vec::new() }
+    }
+
+    /// Begins a text with a part of the time, and says its index.
+    fn begin(&mut self, format: &'static str) -> usize {
+        self.stretches.push(vec![Timely::Format(format)]);
+        self.texts.push(String::new());
+        self.texts.len() - 1
+    }
+
+    /// Adds to the text that was begun last.
+    fn extend(&mut self, part: Timely) {
+        self.stretches.last_mut().expect("one was begun").push(part);
     }
 
     fn turn_to(&mut self, time_ms: i64) -> Result<(), Unresolved> {
         let second = time_ms.div_euclid(1000);
-        if self.formats.is_empty() || self.second == Some(second) {
+        if self.stretches.is_empty() || self.second == Some(second) {
             return Ok(());
         }
         self.second = None;
@@ -247,14 +297,13 @@ impl Clock {
         if let Some(round) = self.round {
             time = round.down(&time)?;
         }
-        for (format, text) in self.formats.iter().zip(&mut self.texts) {
+        for (stretch, text) in self.stretches.iter().zip(&mut self.texts) {
             text.clear();
-            let written = jiff::fmt::strtime::format(format, &time)?;
-            for (index, part) in written.split('/').enumerate() {
-                if index > 0 {
-                    text.push('/');
+            for part in stretch {
+                match part {
+                    Timely::Literal(literal) => text.push_str(literal),
+                    Timely::Format(format) => push_time(text, &jiff::fmt::strtime::format(format, &time)?),
                 }
-                push_value(text, part);
             }
         }
         Ok(())

@@ -221,6 +221,15 @@ proptest! {
     }
 
     #[test]
+    fn a_value_is_escaped_as_the_library_escapes_it(value in prop_oneof!["\\PC{0,20}", "[a-zA-Z0-9._~-]{0,20}", "[./%]{1,4}"]) {
+        let mut found = String::new();
+        push_value(&mut found, &value);
+        let dots = value.bytes().all(|byte| byte == b'.');
+        let escaped = || utf8_percent_encode(&value, ESCAPED).to_string();
+        prop_assert_eq!(found, if dots { "%2E".repeat(value.len()) } else { escaped() });
+    }
+
+    #[test]
     fn different_values_never_share_a_partition(one in ".{1,12}", two in ".{1,12}") {
         let mut template = template("%{v}", "UTC", None);
         let [one_key, two_key] = [&one, &two].map(|value| render(&mut template, None, &[("v", value)], "").unwrap());
