@@ -51,6 +51,25 @@ impl Encoder {
         }
     }
 
+    /// The encoded event in two pieces, one after the other: what is nothing but the body is not copied.
+    #[inline]
+    pub(crate) fn pieces<'a>(
+        self,
+        event: &EventRef<'a>,
+        arrival_ms: i64,
+        made: &'a mut Vec<u8>,
+    ) -> [&'a [u8]; 2] {
+        match self {
+            Self::Text => [event.body, b"\n"],
+            Self::Raw => [event.body, b""],
+            Self::JsonLines => {
+                made.clear();
+                json_line(event, arrival_ms, made);
+                [made, b""]
+            }
+        }
+    }
+
     /// The name in configuration, cuts and object metadata.
     pub fn name(self) -> &'static str {
         match self {
@@ -137,6 +156,8 @@ mod tests {
         let mut out = b"before ".to_vec();
         let event = decode_all(&payload, 1).next().unwrap().unwrap();
         encoder.encode(&event, 1000, &mut out);
+        let mut made = b"before ".to_vec();
+        assert_eq!(out[7..], encoder.pieces(&event, 1000, &mut made).concat());
         out.strip_prefix(b"before ").unwrap().to_vec()
     }
 

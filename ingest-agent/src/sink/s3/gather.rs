@@ -4,10 +4,10 @@
 //! checksum: its object is streamed from the channel. Otherwise, its bytes go to the [`Packer`]. Dead letters are
 //! always streamed.
 
-use std::collections::HashMap;
 use std::io;
 
 use contract::{ChannelId, CutId, CutKind, ObjectKey, SinkName};
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::config::{S3SinkConfig, Unresolved};
@@ -34,9 +34,16 @@ pub(crate) struct Gather {
     dead: Option<OpenCut>,
     /// Cuts that reached a limit, in that order.
     full: Vec<OpenCut>,
+    /// No cut is due before this.
+    due_from: Option<Instant>,
+    /// Memory that the positions of open cuts take.
+    runs_bytes: u64,
     partition: String,
-    encoded: Vec<u8>,
+    made: Vec<u8>,
 }
+
+/// An encoded event, in two pieces.
+type Encoded<'a> = [&'a [u8]; 2];
 
 /// What one object will hold.
 #[derive(Debug)]
@@ -90,8 +97,10 @@ impl Gather {
             open: HashMap::new(),
             dead: None,
             full: Vec::new(),
+            due_from: None,
+            runs_bytes: 0,
             partition: String::new(),
-            encoded: Vec::new(),
+            made: Vec::new(),
         }
     }
 
@@ -104,23 +113,41 @@ impl Gather {
         event: &EventRef<'_>,
         came: Came,
     ) -> io::Result<()> {
-        self.encoded.clear();
-        config.encoder.encode(event, came.arrival_ms, &mut self.encoded);
-        if let Err(reason) = self.route(config, event, came.arrival_ms) {
-            return self.add_dead(config, packer, position, reason, event, came);
-        }
-        let bytes = self.encoded.len() as u64;
+        // Out of the way, so that what is made of the event can lie in it.
+        let mut made = std::mem::take(&mut self.made);
+        let encoded = config.encoder.pieces(event, came.arrival_ms, &mut made);
+        let bytes = (encoded[0].len() + encoded[1].len()) as u64;
+        let added = match self.route(config, event, bytes, came.arrival_ms) {
+            Ok(()) => self.add_routed(config, packer, position, encoded, bytes, came),
+            Err(reason) => self.add_dead(config, packer, position, reason, event, came),
+        };
+        self.made = made;
+        added
+    }
+
+    /// Takes in an event of `self.partition`.
+    fn add_routed(
+        &mut self,
+        config: &S3SinkConfig,
+        packer: &mut Packer,
+        position: u64,
+        encoded: Encoded<'_>,
+        bytes: u64,
+        came: Came,
+    ) -> io::Result<()> {
         // One look into the map for an event that fits an open cut, which nearly all do.
         if let Some(open) = self.open.get_mut(&*self.partition)
             && !config.roll.overflows(&open.filling(), bytes, config.codec == Codec::None)
         {
-            open.add(position, &self.encoded, packer, came)?;
+            let runs_before = open.runs.heap_bytes();
+            open.add(position, encoded, packer, came)?;
+            self.runs_bytes += open.runs.heap_bytes() - runs_before;
             if config.roll.is_full(&open.filling()) {
-                self.full.extend(self.open.remove(&*self.partition));
+                self.close_one();
             }
             return Ok(());
         }
-        self.full.extend(self.open.remove(&*self.partition));
+        self.close_one();
         if self.open.len() >= config.max_open_partitions.max(1) {
             self.close_oldest(1 + self.open.len() / 16);
         }
@@ -129,10 +156,12 @@ impl Gather {
             if self.streamed { OpenBytes::Streamed(0, 0) } else { OpenBytes::Packed(Pack::default()) };
         let mut open =
             OpenCut::new(CutKind::Events, partition.clone(), bytes, config.codec != Codec::None, came);
-        open.add(position, &self.encoded, packer, came)?;
+        open.add(position, encoded, packer, came)?;
         if config.roll.is_full(&open.filling()) {
             self.full.push(open);
         } else {
+            self.await_due(config, &open);
+            self.runs_bytes += open.runs.heap_bytes();
             self.open.insert(partition, open);
         }
         Ok(())
@@ -150,17 +179,30 @@ impl Gather {
 
     /// Bytes of memory that the open cuts take besides their packs.
     pub(crate) fn heap_bytes(&self) -> u64 {
-        self.iter().map(|open| open.runs.heap_bytes() + 16 * open.reasons.len() as u64).sum()
+        let dead =
+            self.dead.as_ref().map_or(0, |dead| dead.runs.heap_bytes() + 16 * dead.reasons.len() as u64);
+        self.runs_bytes + dead
     }
 
-    /// When the next cut is to be sealed if nothing more comes.
-    pub(crate) fn next_due(&self, config: &S3SinkConfig) -> Option<Instant> {
-        self.iter().filter_map(|open| config.roll.due(&open.filling())).min()
+    /// When to look for cuts to be sealed if nothing more comes: no cut is due earlier.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due_from
+    }
+
+    /// Closes the cuts that have waited long enough at `now`. Looks at all of them only when one may have.
+    pub(crate) fn close_due(&mut self, config: &S3SinkConfig, now: Instant) {
+        if self.due_from.is_none_or(|due| due > now) {
+            return;
+        }
+        self.close(|open| config.roll.due(&open.filling()).is_some_and(|due| due <= now));
+        let dues = self.open.values().chain(&self.dead).filter_map(|open| config.roll.due(&open.filling()));
+        self.due_from = dues.min();
     }
 
     /// Closes the cuts for which `close` says so.
     pub(crate) fn close(&mut self, mut close: impl FnMut(&OpenCut) -> bool) {
         let mut closed: Vec<_> = self.open.extract_if(|_, open| close(open)).map(|(_, open)| open).collect();
+        self.runs_bytes -= closed.iter().map(|open| open.runs.heap_bytes()).sum::<u64>();
         closed.extend(self.dead.take_if(|dead| close(dead)));
         // In the order of their first events: a map's order is nobody's.
         closed.sort_by_key(|open| open.runs.first());
@@ -186,8 +228,14 @@ impl Gather {
     }
 
     /// Leaves the event's partition in `self.partition`, or says why it is a dead letter.
-    fn route(&mut self, config: &S3SinkConfig, event: &EventRef<'_>, arrival_ms: i64) -> Result<(), Reason> {
-        if self.encoded.len() as u64 > config.max_event_bytes {
+    fn route(
+        &mut self,
+        config: &S3SinkConfig,
+        event: &EventRef<'_>,
+        bytes: u64,
+        arrival_ms: i64,
+    ) -> Result<(), Reason> {
+        if bytes > config.max_event_bytes {
             return Err(Reason::TooLarge);
         }
         let known = self.constant && !self.partition.is_empty();
@@ -212,20 +260,37 @@ impl Gather {
         event: &EventRef<'_>,
         came: Came,
     ) -> io::Result<()> {
-        self.encoded.clear();
-        encode_dead(position, Some(reason), event, came.arrival_ms, &mut self.encoded);
-        let bytes = OpenBytes::Streamed(0, 0);
-        let new = || OpenCut::new(CutKind::Dead, DEAD_PARTITION.into(), bytes, false, came);
-        let dead = self.dead.get_or_insert_with(new);
+        let mut line = Vec::new();
+        encode_dead(position, Some(reason), event, came.arrival_ms, &mut line);
+        if self.dead.is_none() {
+            let bytes = OpenBytes::Streamed(0, 0);
+            let dead = OpenCut::new(CutKind::Dead, DEAD_PARTITION.into(), bytes, false, came);
+            self.await_due(config, &dead);
+            self.dead = Some(dead);
+        }
+        let dead = self.dead.as_mut().expect("it was just opened");
         match dead.reasons.last_mut() {
             Some((last, same)) if *same == reason => *last = position,
             _ => dead.reasons.push((position, reason)),
         }
-        dead.add(position, &self.encoded, packer, came)?;
+        dead.add(position, [&line, b""], packer, came)?;
         if config.roll.is_full(&dead.filling()) {
             self.full.extend(self.dead.take());
         }
         Ok(())
+    }
+
+    /// Closes the cut of `self.partition`, if one is open.
+    fn close_one(&mut self) {
+        if let Some(open) = self.open.remove(&*self.partition) {
+            self.runs_bytes -= open.runs.heap_bytes();
+            self.full.push(open);
+        }
+    }
+
+    /// Remembers when to look at a new cut.
+    fn await_due(&mut self, config: &S3SinkConfig, open: &OpenCut) {
+        self.due_from = [self.due_from, config.roll.due(&open.filling())].into_iter().flatten().min();
     }
 
     fn close_oldest(&mut self, count: usize) {
@@ -233,10 +298,6 @@ impl Gather {
         firsts.sort_unstable();
         let youngest = firsts[count.min(firsts.len()) - 1];
         self.close(|open| open.kind == CutKind::Events && open.runs.first() <= youngest);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &OpenCut> {
-        self.open.values().chain(&self.dead)
     }
 }
 
@@ -255,14 +316,21 @@ impl OpenCut {
         }
     }
 
-    fn add(&mut self, position: u64, encoded: &[u8], packer: &mut Packer, came: Came) -> io::Result<()> {
+    fn add(
+        &mut self,
+        position: u64,
+        encoded: Encoded<'_>,
+        packer: &mut Packer,
+        came: Came,
+    ) -> io::Result<()> {
+        let bytes = (encoded[0].len() + encoded[1].len()) as u64;
         self.runs.push(position);
-        self.uncompressed += encoded.len() as u64;
+        self.uncompressed += bytes;
         self.touched = came.now;
         match &mut self.bytes {
             OpenBytes::Streamed(length, crc32c) => {
-                *length += encoded.len() as u64;
-                *crc32c = crc32c::crc32c_append(*crc32c, encoded);
+                *length += bytes;
+                *crc32c = encoded.into_iter().fold(*crc32c, crc32c::crc32c_append);
                 Ok(())
             }
             OpenBytes::Packed(pack) => packer.add(pack, encoded),

@@ -52,6 +52,7 @@ impl PositionSet {
         let mut start = run.start.max(self.watermark);
         if start == self.watermark && start < run.end {
             self.watermark = run.end;
+            self.settle();
         } else {
             while start < run.end {
                 let index = start / BLOCK;
@@ -61,7 +62,6 @@ impl PositionSet {
                 start = end;
             }
         }
-        self.settle();
     }
 
     /// Whether `position` is held.
@@ -134,12 +134,11 @@ impl Block {
 
     fn fill(&mut self, start: u64, end: u64) {
         let Self::Some(words) = self else { return };
-        for (index, word) in words.iter_mut().enumerate() {
-            let base = index as u64 * 64;
+        // Most runs are one position: a look at every word would be what sealing costs.
+        for index in start / 64..end.div_ceil(64) {
+            let base = index * 64;
             let (low, high) = (start.max(base), end.min(base + 64));
-            if low < high {
-                *word |= (u64::MAX >> (64 - (high - low))) << (low - base);
-            }
+            words[index as usize] |= (u64::MAX >> (64 - (high - low))) << (low - base);
         }
         if words.iter().all(|&word| word == u64::MAX) {
             *self = Self::Full;

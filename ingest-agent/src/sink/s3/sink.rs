@@ -226,8 +226,7 @@ impl Sink {
     fn close_due(&mut self, turn: Turn) {
         // After a restart every cut would look old before it is as full as it can be.
         if self.position >= self.replay_end || turn != Turn::More {
-            let (roll, now) = (self.shared.config.roll, Instant::now());
-            self.gather.close(|open| roll.due(&open.filling()).is_some_and(|due| due <= now));
+            self.gather.close_due(&self.shared.config, Instant::now());
         }
         for flush in self.flushes.iter_mut().filter(|flush| !flush.closed) {
             if self.position >= flush.request.upto {
@@ -249,7 +248,7 @@ impl Sink {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let due = self.gather.next_due(&self.shared.config);
+        let due = self.gather.next_due();
         // A memory channel may be full of few bytes, and nothing tells when it begins to refuse.
         let look = (self.shared.dir.is_none() && !self.gather.is_empty()).then(|| Instant::now() + LOOK);
         [due, look].into_iter().flatten().min()

@@ -218,8 +218,13 @@ impl Bytes {
     /// Reads exactly `length` bytes from `offset` of the file on.
     pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
-        self.backing.read_exact_at(&mut bytes, offset)?;
+        self.read_into(&mut bytes, offset)?;
         Ok(bytes)
+    }
+
+    /// Fills `bytes` from `offset` of the file on.
+    pub(crate) fn read_into(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.backing.read_exact_at(bytes, offset)
     }
 }
 
