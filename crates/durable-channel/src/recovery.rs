@@ -284,7 +284,7 @@ fn copy_tail(
 
 /// Copies the payload of the frame at `at` behind room for a header, and goes on to the next.
 fn copy_frame(scan: &mut Scan, at: &mut u64, frame: &mut Vec<u8>) -> io::Result<Option<FrameHeader>> {
-    let Some(header) = scan.header_at(*at)? else { return Ok(None) };
+    let Some(header) = scan.header_at(*at, false)? else { return Ok(None) };
     if !scan.check_payload(*at, &header)? {
         return Ok(None);
     }

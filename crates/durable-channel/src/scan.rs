@@ -7,8 +7,10 @@ use crate::disk::{self, DiskFile};
 use crate::format::{FRAME_HEADER_BYTES, HEADER_BLOCK_BYTES, align, u32_at};
 use crate::frame::FrameHeader;
 
-/// How much one read takes at least.
+/// How much one read takes at least, where all of it is wanted.
 const READ_AHEAD: usize = 256 << 10;
+/// How much one read takes at least, where frames are skipped: their payloads are not wanted.
+const SKIP_AHEAD: usize = 4 << 10;
 /// Zeros are skipped in steps of this.
 const STRIDE: usize = 512;
 
@@ -46,10 +48,10 @@ impl Scan {
         self.end = end;
     }
 
-    /// The good header at `at`, if there is one. Its payload may be bad.
-    pub(crate) fn header_at(&mut self, at: u64) -> io::Result<Option<FrameHeader>> {
-        let seed = self.seed;
-        Ok(FrameHeader::parse(self.bytes(at, FRAME_HEADER_BYTES)?, seed))
+    /// The good header at `at`, if there is one. Its payload may be bad; if it is to be skipped, little of it is read.
+    pub(crate) fn header_at(&mut self, at: u64, skipped: bool) -> io::Result<Option<FrameHeader>> {
+        let (seed, ahead) = (self.seed, if skipped { SKIP_AHEAD } else { READ_AHEAD });
+        Ok(FrameHeader::parse(self.bytes_and(at, FRAME_HEADER_BYTES, ahead)?, seed))
     }
 
     /// Reads the payload of the frame at `at`; whether it is good. [`payload`](Self::payload) then has it.
@@ -120,15 +122,20 @@ impl Scan {
 
     /// `len` bytes at `at`, fewer only where the file ends.
     fn bytes(&mut self, at: u64, len: usize) -> io::Result<&[u8]> {
+        self.bytes_and(at, len, READ_AHEAD)
+    }
+
+    /// As [`bytes`](Self::bytes); what must be read for them is at least `ahead` bytes, if the file has them.
+    fn bytes_and(&mut self, at: u64, len: usize, ahead: usize) -> io::Result<&[u8]> {
         if at < self.start || at + len as u64 > self.start + self.held as u64 {
-            self.move_to(at, len)?;
+            self.move_to(at, len, ahead)?;
         }
         let from = (at - self.start) as usize;
         Ok(&self.buffer[from..self.held.min(from + len)])
     }
 
     /// Moves the window to `at`, keeping what it has of it already.
-    fn move_to(&mut self, at: u64, len: usize) -> io::Result<()> {
+    fn move_to(&mut self, at: u64, len: usize, ahead: usize) -> io::Result<()> {
         let held_end = self.start + self.held as u64;
         let kept = if (self.start..held_end).contains(&at) {
             let from = (at - self.start) as usize;
@@ -144,7 +151,7 @@ impl Scan {
             self.buffer.resize(size, 0);
             self.buffer.shrink_to(2 * size);
         }
-        let wanted = size.min(self.end.saturating_sub(at) as usize);
+        let wanted = len.max(ahead).min(self.end.saturating_sub(at) as usize);
         if wanted > kept {
             self.held += disk::read_full(&*self.file, &mut self.buffer[kept..wanted], at + kept as u64)?;
         }

@@ -114,7 +114,7 @@ impl Walk {
             return Ok(Found::Damaged { positions: first..self.limit, bytes: 0..self.end });
         };
         loop {
-            let found = match scan.header_at(self.at)? {
+            let found = match scan.header_at(self.at, self.position < from)? {
                 Some(header) => Some((self.at, header)),
                 None => scan.find(self.at + 8, |header| header.first >= self.position)?,
             };
