@@ -234,6 +234,14 @@ impl Reason {
 }
 
 impl Attempt {
+    /// About how many bytes of memory its extents take.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        match &self.bytes {
+            BytesAt::Staged(extents) => 24 * extents.len() as u64,
+            BytesAt::Channel | BytesAt::Kept => 0,
+        }
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         put_number(out, self.length);
         put_crc(out, self.crc32c);

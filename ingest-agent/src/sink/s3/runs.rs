@@ -89,6 +89,11 @@ impl Runs {
         self.packed.capacity() as u64
     }
 
+    /// Bytes of memory that it fills.
+    pub(crate) fn packed_bytes(&self) -> u64 {
+        self.packed.len() as u64
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let runs = self.packed_count + u64::from(self.count > 0);
         put_number(out, runs);

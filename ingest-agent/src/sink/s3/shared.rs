@@ -96,7 +96,7 @@ impl Shared {
                 damaged: settled.damaged,
             };
         });
-        let dead = state.dead().count();
+        let dead = state.dead_count();
         self.metrics.cuts_dead.set(gauge(dead as u64));
         let oldest = state.to_ship().next().and_then(|number| state.pending.get(&number));
         self.metrics.oldest_pending.set(oldest.map_or(0, |pending| gauge(pending.cut.sealed_ms / 1000)));

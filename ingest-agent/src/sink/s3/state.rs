@@ -20,7 +20,7 @@
 //! Two sums are kept. *Sealed* counts what the cuts hold, and stands in their metadata; *settled* counts what is done
 //! with, and is what the metrics show (I9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use contract::{ChannelId, CutKind};
@@ -70,6 +70,10 @@ pub(crate) struct State {
     pub settled: Sums,
     /// Sealed cuts that are not done, by number.
     pub pending: BTreeMap<u64, Pending>,
+    /// Of those that are to be sent: first position and number. Asked at every turn, with ten thousand of them too.
+    needed: BTreeSet<(u64, u64)>,
+    /// About how many bytes the pending cuts take.
+    pending_bytes: u64,
 }
 
 /// A sealed cut that is not done.
@@ -97,13 +101,14 @@ impl State {
             sealed: Sums::default(),
             settled: Sums::default(),
             pending: BTreeMap::new(),
+            needed: BTreeSet::new(),
+            pending_bytes: 0,
         }
     }
 
     /// Every position below this is done with: shipped, set aside with its bytes kept, or lost (I6).
     pub(crate) fn released(&self) -> u64 {
-        let needed = self.pending.values().filter(|pending| pending.dead.is_none());
-        needed.map(|pending| pending.cut.runs.first()).fold(self.held.watermark(), u64::min)
+        self.needed.first().map_or(u64::MAX, |&(first, _)| first).min(self.held.watermark())
     }
 
     /// Cuts that are to be sent, the oldest first.
@@ -116,16 +121,14 @@ impl State {
         self.pending.values().filter(|pending| pending.dead.is_some())
     }
 
+    /// How many cuts are set aside.
+    pub(crate) fn dead_count(&self) -> usize {
+        self.pending.len() - self.needed.len()
+    }
+
     /// About how many bytes of memory it takes, and of a snapshot.
     pub(crate) fn heap_bytes(&self) -> u64 {
-        let extents = |attempt: &Attempt| match &attempt.bytes {
-            BytesAt::Staged(extents) => 24 * extents.len() as u64,
-            _ => 0,
-        };
-        let pending = |pending: &Pending| {
-            600 + pending.cut.runs.heap_bytes() + pending.attempts.iter().map(extents).sum::<u64>()
-        };
-        self.held.heap_bytes() + self.pending.values().map(pending).sum::<u64>()
+        self.held.heap_bytes() + self.pending_bytes
     }
 
     /// Takes in one record. An error means that the journal is not this program's; nothing is to be trusted then.
@@ -133,7 +136,11 @@ impl State {
         match record {
             Record::Snapshot(state) => *self = *state,
             Record::Sealed(cut, attempt) => self.seal(cut, attempt)?,
-            Record::Attempt(number, attempt) => self.pending(number)?.attempts.push(attempt),
+            Record::Attempt(number, attempt) => {
+                let bytes = attempt.heap_bytes();
+                self.pending(number)?.attempts.push(attempt);
+                self.pending_bytes += bytes;
+            }
             Record::Upload(number, id) => self.pending(number)?.uploads.push(id),
             Record::Done(number, attempt) => {
                 let done = self.take(number, false)?;
@@ -154,7 +161,7 @@ impl State {
                 }
                 dead.attempts.push(attempt);
                 dead.dead = Some(reason);
-                self.pending.insert(number, dead);
+                self.keep(dead);
             }
             Record::Replay(number) => {
                 let mut replayed = self.take(number, true)?;
@@ -163,7 +170,7 @@ impl State {
                 self.settled.damaged -= lost;
                 self.unlose(&replayed, lost);
                 replayed.dead = None;
-                self.pending.insert(number, replayed);
+                self.keep(replayed);
             }
             Record::Drop(number) => drop(self.take(number, true)?),
             Record::Damaged(first, count) => {
@@ -189,7 +196,7 @@ impl State {
         cut.runs.iter().for_each(|run| self.held.insert(run));
         self.sealed = cut.totals;
         let pending = Pending { attempts: vec![attempt], uploads: Vec::new(), dead: None, cut };
-        self.pending.insert(pending.cut.number, pending);
+        self.keep(pending);
         Ok(())
     }
 
@@ -197,9 +204,20 @@ impl State {
         self.pending.get_mut(&number).ok_or(Malformed("a record of a cut that is not pending"))
     }
 
+    fn keep(&mut self, pending: Pending) {
+        let number = pending.cut.number;
+        self.pending_bytes += pending.heap_bytes();
+        if pending.dead.is_none() {
+            self.needed.insert((pending.cut.runs.first(), number));
+        }
+        self.pending.insert(number, pending);
+    }
+
     fn take(&mut self, number: u64, dead: bool) -> Result<Pending, Malformed> {
         let pending =
             self.pending.remove(&number).ok_or(Malformed("a record of a cut that is not pending"))?;
+        self.needed.remove(&(pending.cut.runs.first(), number));
+        self.pending_bytes -= pending.heap_bytes();
         if pending.dead.is_some() == dead {
             Ok(pending)
         } else {
@@ -261,9 +279,20 @@ impl State {
             let attempts = take.list(Attempt::decode)?;
             let uploads = take.list(Take::text)?;
             let (dead, reason) = (take.byte()? == 1, take.text()?);
-            Ok((cut.number, Pending { cut, attempts, uploads, dead: dead.then_some(reason) }))
+            Ok(Pending { cut, attempts, uploads, dead: dead.then_some(reason) })
         })?;
-        Ok(Self { origin, next_cut, held, sealed, settled, pending: pending.into_iter().collect() })
+        let mut state = Self { next_cut, held, sealed, settled, ..Self::new(origin) };
+        for pending in pending {
+            state.keep(pending);
+        }
+        Ok(state)
+    }
+}
+
+impl Pending {
+    /// The same for the same record, however its memory was taken.
+    fn heap_bytes(&self) -> u64 {
+        600 + self.cut.runs.packed_bytes() + self.attempts.iter().map(Attempt::heap_bytes).sum::<u64>()
     }
 }
 

@@ -44,6 +44,12 @@ fn replay(state: &mut State, records: Vec<Record>) {
             panic!("no snapshot")
         };
         assert_eq!(&*again, state);
+        // What is kept in step is what a look at everything says.
+        let needed = state.to_ship().map(|number| state.pending[&number].cut.runs.first());
+        assert_eq!(state.released(), needed.fold(state.held.watermark(), u64::min));
+        assert_eq!(state.dead_count(), state.dead().count());
+        let bytes: u64 = state.pending.values().map(Pending::heap_bytes).sum();
+        assert_eq!(state.heap_bytes(), state.held.heap_bytes() + bytes);
     }
 }
 
