@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
@@ -50,6 +51,10 @@ pub enum TlsError {
     },
 }
 
+/// How much is read of a connection at once: two records. rustls by itself asks for 4 KiB, so that a full record takes
+/// five calls.
+const READ_BYTES: usize = 33 << 10;
+
 impl Tls {
     /// Reads the chain, the server's own certificate first, and its key.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
@@ -83,9 +88,9 @@ impl Tls {
     }
 
     /// Shakes hands. Bound it in time: a client may say nothing.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<BufReader<TcpStream>>> {
         let config = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        TlsAcceptor::from(config).accept(stream).await
+        TlsAcceptor::from(config).accept(BufReader::with_capacity(READ_BYTES, stream)).await
     }
 }
 
