@@ -1,7 +1,7 @@
 //! Skims over JSON: finds where values end, and makes nothing of them.
 //!
 //! serde_json takes three instructions for each byte of a string that it skips, and most bytes of most events are skipped.
-//! Here it is less than half of one. But only the plain cases are known here: `None` means "ask serde_json", never "not JSON".
+//! Here whole vectors are looked at. But only the plain cases are known here: `None` means "ask serde_json", never "not JSON".
 //! What is accepted here, serde_json accepts too, and finds the same in it.
 
 use memchr::memchr2;
