@@ -10,7 +10,6 @@ mod flume;
 mod json;
 pub mod lines;
 pub mod media_type;
-pub(crate) mod skim;
 pub mod whole;
 
 use std::fmt;

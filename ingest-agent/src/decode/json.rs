@@ -6,7 +6,7 @@ use serde::Deserializer as _;
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{BadInput, Place, skim};
+use super::{BadInput, Place};
 use crate::event::Draft;
 
 /// Decodes a whole body.
@@ -30,9 +30,6 @@ pub(super) fn decode(body: &[u8], draft: &mut Draft) -> Result<(), BadInput> {
 /// Whether `value` is exactly one JSON value; bytes are counted from its beginning.
 pub(super) fn validate(value: &[u8]) -> Result<(), BadInput> {
     let value = str::from_utf8(value).map_err(|error| BadInput::at(error.valid_up_to(), "not UTF-8"))?;
-    if skim::is_value(value.as_bytes()).is_some() {
-        return Ok(());
-    }
     match serde_json::from_str::<IgnoredAny>(value) {
         Ok(_) => Ok(()),
         Err(error) => Err(syntax(value, &error)),

@@ -1,13 +1,8 @@
 //! Picks a few fields out of a JSON body without building the rest of it.
-//!
-//! Bodies are skimmed. Where one has more to it than skimming knows (escapes in a wanted text or a name, arrays on the
-//! way, fractions, mistakes), serde_json reads it from the beginning; what is found is the same.
 
 use std::fmt::{self, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use crate::decode::skim::Skim;
 
 /// The wanted paths as a tree, and the texts last found at them.
 #[derive(Debug, Clone, Default)]
@@ -28,9 +23,6 @@ struct Slot {
     found: bool,
     text: String,
 }
-
-/// Wanted fields that lie deeper are left to serde_json, which has a limit of its own.
-const SKIMMED_LEVELS: u32 = 32;
 
 /// A node at work on one value.
 struct Walk<'n, 's> {
@@ -70,16 +62,6 @@ impl Fields {
 
     /// Reads `body`. If it is not exactly one JSON value, nothing is found.
     pub(super) fn read(&mut self, body: &[u8]) {
-        self.forget();
-        let mut skim = Skim::new(body);
-        let skimmed = Walk { node: &self.root, slots: &mut self.slots }.skim(&mut skim, 0);
-        if skimmed.and_then(|()| skim.end()).is_none() {
-            self.parse(body);
-        }
-    }
-
-    /// As [`read`](Self::read), by serde_json alone.
-    fn parse(&mut self, body: &[u8]) {
         self.forget();
         let mut json = serde_json::Deserializer::from_slice(body);
         let walk = Walk { node: &self.root, slots: &mut self.slots };
@@ -121,41 +103,6 @@ impl Walk<'_, '_> {
         slot.found = true;
         slot.text.clear();
         Some(&mut slot.text)
-    }
-
-    /// Takes one value; `None` if it is not known without parsing it.
-    fn skim(mut self, skim: &mut Skim<'_>, level: u32) -> Option<()> {
-        match skim.peek()? {
-            b'"' => self.put_text(skim.plain_string()?),
-            b'-' | b'0'..=b'9' => self.put_text(skim.integer()?),
-            b'{' if level < SKIMMED_LEVELS => {
-                skim.take(b'{')?;
-                if skim.peek()? == b'}' {
-                    return skim.take(b'}');
-                }
-                loop {
-                    let name = skim.name()?;
-                    match self.node.child(name) {
-                        Some(node) => Walk { node, slots: self.slots }.skim(skim, level + 1)?,
-                        None => skim.skip()?,
-                    }
-                    if skim.peek()? == b'}' {
-                        return skim.take(b'}');
-                    }
-                    skim.take(b',')?;
-                }
-            }
-            word @ (b't' | b'f' | b'n') => {
-                skim.skip()?;
-                match word {
-                    b't' => self.put_text("true"),
-                    b'f' => self.put_text("false"),
-                    _ => {}
-                }
-            }
-            _ => return None,
-        }
-        Some(())
     }
 }
 
@@ -260,28 +207,7 @@ impl<'n> Visitor<'_> for ChildOf<'n> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::decode::skim::tests::texts;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-        #[test]
-        fn skimming_finds_what_parsing_finds(bodies in prop::collection::vec(texts(), 1..4)) {
-            let mut fields = Fields::default();
-            let paths = [&["a"][..], &["b"], &["b", "a"], &["b", "c", "d"], &["c", "1"], &["0"], &["d", "d", "d"]];
-            let slots = paths.map(|path| fields.want(&path.iter().map(|&step| step.to_owned()).collect::<Vec<_>>()));
-            let mut parsing = fields.clone();
-            for body in bodies {
-                fields.read(&body);
-                parsing.parse(&body);
-                for (slot, path) in slots.into_iter().zip(paths) {
-                    prop_assert_eq!(fields.get(slot), parsing.get(slot), "{:?} of {}", path, body.escape_ascii());
-                }
-            }
-        }
-    }
 
     #[test]
     fn each_kind_of_value_has_its_text_or_none() {
