@@ -107,7 +107,8 @@ fn repair(dir: &Dir, yes: bool) -> Result<(), Failure> {
         println!("nothing was changed; with --yes this is repaired as far as that needs no guess");
         return Ok(());
     }
-    let repaired = DurableChannel::repair(&dir.dir, &Options::default(), known_to_sinks(&dir.dir)?.used_below);
+    let repaired =
+        DurableChannel::repair(&dir.dir, &Options::default(), known_to_sinks(&dir.dir)?.used_below);
     let repaired =
         repaired.map_err(|error| Failure::new(open_code(&error), "repairing the channel", &error))?;
     let mut text = format!(

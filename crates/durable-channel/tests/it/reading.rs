@@ -41,7 +41,7 @@ fn frames_that_are_skipped_are_not_read() {
     };
     let (channel, _) = DurableChannel::open_stepped(Arc::new(disk.clone()), &dir(), &options).unwrap();
     for n in 0..64_u8 {
-        append(&channel, &[&[n; 100_000]]);
+        append(&channel, &[&vec![n; 100_000]]);
     }
     while channel.step() {}
     let reader = channel.reader("r", Start::Oldest).unwrap();

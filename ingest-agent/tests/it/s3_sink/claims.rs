@@ -311,5 +311,8 @@ async fn adopting_goes_on_behind_what_a_newer_journal_knows_of_i2() {
         ["one", "three", "two"].map(|line| (line.to_owned(), 1))
     );
     let numbers: Vec<_> = by_owner(&store).into_values().collect();
-    assert!(numbers.len() == 2 && numbers.contains(&vec![2]), "the new id begins where adopt said: {numbers:?}");
+    assert!(
+        numbers.len() == 2 && numbers.contains(&vec![2]),
+        "the new id begins where adopt said: {numbers:?}"
+    );
 }
