@@ -156,7 +156,7 @@ proptest! {
             uploads: vec![text.clone()],
             dead: Some(text.clone()),
         };
-        state.pending.insert(sealed.number, pending);
+        state.keep(pending);
         for record in [
             Record::Snapshot(Box::new(state)),
             Record::Sealed(Arc::new(sealed), attempt.clone()),
