@@ -136,6 +136,8 @@ module "agent" {
   listen_address = local.listen_address
   partition      = var.agents.partition
   codec          = var.agents.codec
+  storage_class  = var.agents.storage_class
+  object_tags    = var.agents.object_tags
   roll           = var.agents.roll
   s3_endpoint    = var.s3_endpoint
   extra_config   = var.agents.extra_config

@@ -269,12 +269,14 @@ variable "notifier" {
 variable "agents" {
   description = "The agents: how many, their instances, how objects are laid out and finished; see the module `agent`."
   type = object({
-    number       = optional(number, 1)
-    type         = optional(string)
-    partition    = optional(string, "dt=%Y-%m-%d")
-    codec        = optional(string, "zstd")
-    roll         = optional(object({ size = optional(string, "64MiB"), age = optional(string, "5m") }), {})
-    extra_config = optional(string, "")
+    number        = optional(number, 1)
+    type          = optional(string)
+    partition     = optional(string, "dt=%Y-%m-%d")
+    codec         = optional(string, "zstd")
+    storage_class = optional(string)
+    object_tags   = optional(map(string), {})
+    roll          = optional(object({ size = optional(string, "64MiB"), age = optional(string, "5m") }), {})
+    extra_config  = optional(string, "")
     volume = optional(object({
       size_gb         = optional(number, 20)
       iops            = optional(number, 3000)

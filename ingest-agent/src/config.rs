@@ -25,6 +25,7 @@ mod s3;
 mod section;
 mod sinks;
 mod sources;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod value;

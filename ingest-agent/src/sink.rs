@@ -98,7 +98,7 @@ pub enum SinkError {
 /// Runs a sink until shutdown, or until it cannot go on.
 pub async fn run(kind: SinkKind, context: SinkContext) -> Result<(), SinkError> {
     match kind {
-        SinkKind::S3(config) => Ok(s3::run(*config, context).await?),
+        SinkKind::S3(config) => Ok(Box::pin(s3::run(*config, context)).await?),
         SinkKind::Logger(config) => logger::run(config, context).await,
         SinkKind::Null => null::run(context).await,
     }

@@ -74,6 +74,8 @@ pub struct SinkMetrics {
     pub cuts_dead: Gauge,
     /// When the oldest cut was sealed that is not confirmed and not set aside, in seconds since the epoch; 0 if none.
     pub oldest_pending: Gauge,
+    /// When the oldest event arrived that is neither stored nor set aside, in milliseconds since the epoch; 0 if none.
+    pub oldest_unshipped_ms: Gauge,
     /// Cuts stored later than the retry horizon allows.
     pub cuts_late: Counter,
     /// Partitions with events that no cut holds yet.

@@ -18,6 +18,7 @@ case $SLUICEGATE_PROGRAM in
 sluicegate_channel_used_bytes sluicegate_channel_used_bytes{ max Bytes
 sluicegate_sink_alarm sluicegate_sink_alarm{ max None
 sluicegate_sink_cuts_pending sluicegate_sink_cuts_pending{ sum Count
+sluicegate_sink_oldest_unshipped_seconds sluicegate_sink_oldest_unshipped_seconds{ max Seconds
 sluicegate_sink_cuts_dead sluicegate_sink_cuts_dead{ sum Count
 sluicegate_events_dead_lettered_total sluicegate_events_dead_lettered_total{ sum Count
 sluicegate_events_damaged_total sluicegate_events_damaged_total{ sum Count

@@ -81,6 +81,34 @@ run "nobody_is_asked_for_a_token_inside_unless_one_is_set" {
   }
 }
 
+run "objects_have_the_class_and_the_tags_that_were_asked_for" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    storage_class = "INTELLIGENT_TIERING"
+    object_tags   = { team = "data", kind = "events" }
+  }
+
+  assert {
+    condition     = strcontains(output.config, "storage_class = \"INTELLIGENT_TIERING\"\ntags = [\"kind=events\",\"team=data\"]\n")
+    error_message = "the agent is not told"
+  }
+  assert {
+    condition     = contains(flatten(data.aws_iam_policy_document.agent.statement[*].actions), "s3:PutObjectTagging")
+    error_message = "the agent may not put tags"
+  }
+}
+
+run "a_storage_class_can_be_read_from_and_a_tag_is_one" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    storage_class = "DEEP_ARCHIVE"
+    object_tags   = { "aws:x" = "y" }
+  }
+  expect_failures = [var.storage_class, var.object_tags]
+}
+
 run "agents_are_spread_over_the_zones" {
   command = plan
   module { source = "./modules/agent" }

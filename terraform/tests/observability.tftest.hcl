@@ -36,6 +36,10 @@ run "every_kind_of_trouble_has_an_alarm_that_somebody_hears" {
     error_message = "an alarm looks at what nobody sends"
   }
   assert {
+    condition     = aws_cloudwatch_metric_alarm.program["agent-1-unshipped"].metric_name == "sluicegate_sink_oldest_unshipped_seconds" && aws_cloudwatch_metric_alarm.program["agent-1-unshipped"].threshold == 900
+    error_message = "nobody looks at the age of what is not shipped"
+  }
+  assert {
     condition     = aws_cloudwatch_metric_alarm.program["agent-0-disk"].treat_missing_data == "breaching"
     error_message = "an agent that is gone is taken for a healthy one"
   }
@@ -60,7 +64,7 @@ run "the_dashboard_shows_every_slot" {
   module { source = "./modules/observability" }
 
   assert {
-    condition     = strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "agent-1") && length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 12
+    condition     = strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "agent-1") && length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 13
     error_message = "the dashboard is not whole"
   }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass,
 };
 
 use crate::checksum;
@@ -55,6 +55,10 @@ impl S3Store {
         !put.composite && self.connection.options.multipart_checksum == MultipartChecksum::FullObject
     }
 
+    fn storage_class(&self) -> Option<StorageClass> {
+        self.connection.options.storage_class.as_deref().map(StorageClass::from)
+    }
+
     fn call<'a>(&'a self, operation: Operation, subject: &'a str) -> Call<'a> {
         Call::new(&self.connection, operation, subject)
     }
@@ -85,6 +89,8 @@ impl BlobStore for S3Store {
             .content_type(&put.content_type)
             .set_content_encoding(put.content_encoding.clone())
             .set_metadata(metadata(put))
+            .set_storage_class(self.storage_class())
+            .set_tagging(self.connection.options.tagging())
             .checksum_crc32_c(checksum::to_header(put.crc32c))
             .set_if_none_match(if_none_match(put))
             .body(call.payload(body).await?);
@@ -101,6 +107,8 @@ impl BlobStore for S3Store {
             .content_type(&put.content_type)
             .set_content_encoding(put.content_encoding.clone())
             .set_metadata(metadata(put))
+            .set_storage_class(self.storage_class())
+            .set_tagging(self.connection.options.tagging())
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
             .set_checksum_type(self.full_object(put).then_some(ChecksumType::FullObject));
         let call = self.call(Operation::CreateUpload, key);

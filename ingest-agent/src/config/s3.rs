@@ -7,6 +7,7 @@ use blob_store::{Credentials, MultipartChecksum, S3Options};
 
 use super::section::{Keys, Section, key, optional, required, secret};
 use super::sinks::{CHANNEL, KIND, START};
+use super::stored;
 use super::value::Size;
 use crate::sink::codec::Codec;
 use crate::sink::encode::Encoder;
@@ -45,6 +46,14 @@ pub(super) const KEYS: Keys = Keys {
             "multipart_checksum",
             "\"auto\"",
             "What vouches for large objects: \"full_object\", \"composite\" for servers that know no other, or \"auto\", which asks an endpoint at start.",
+        ),
+        optional(
+            "storage_class",
+            "The storage class of objects, such as \"INTELLIGENT_TIERING\"; the store's own if absent. A class that nobody could read from at once is refused.",
+        ),
+        optional(
+            "tags",
+            "Tags of objects, as a list of \"NAME=VALUE\", 10 at most; they ask for s3:PutObjectTagging.",
         ),
         optional("ca_file", "PEM file of the certificate authorities to trust instead of the system's."),
         key(
@@ -262,6 +271,8 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
     let endpoint = section.optional::<String>("endpoint");
     let path_style = section.get("path_style");
     let payload_signing = section.get("payload_signing");
+    let storage_class = stored::storage_class(section);
+    let tags = stored::tags(section);
     let ca_file = section.optional::<PathBuf>("ca_file");
     let connect_timeout = section.get::<Duration>("connect_timeout");
     let read_timeout = section.get::<Duration>("read_timeout");
@@ -286,6 +297,8 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
         payload_signing: payload_signing?,
         // Decided from put to put.
         multipart_checksum: MultipartChecksum::FullObject,
+        storage_class: storage_class?,
+        tags: tags?,
         ca_file: ca_file?,
         connect_timeout: connect_timeout?,
         read_timeout: read_timeout?,

@@ -17,6 +17,7 @@
 //! Beside a memory channel there is no journal, and all of this holds until the process ends.
 
 mod answers;
+mod arrivals;
 mod backoff;
 mod claim;
 mod config;

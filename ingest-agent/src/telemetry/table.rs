@@ -2,6 +2,8 @@
 //!
 //! Adding a metric is adding a row. Counters are written with `_total` after the name.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use durable_channel::Stats;
 use prometheus_client::metrics::MetricType;
 
@@ -135,6 +137,14 @@ pub(super) const SINKS: &[Row<SinkMetrics>] = &[
         "When the oldest unconfirmed cut was sealed; 0 if there is none",
         |m| level(m.oldest_pending.get()),
     ),
+    gauge(
+        "sluicegate_sink_oldest_unshipped_seconds",
+        "Age of the oldest event that is neither stored nor set aside; 0 if there is none",
+        |m| match level(m.oldest_unshipped_ms.get()) {
+            0 => 0,
+            arrival_ms => now_ms().saturating_sub(arrival_ms) / 1000,
+        },
+    ),
     counter("sluicegate_sink_cuts_late", "Cuts stored when they were older than retry_horizon", |m| {
         m.cuts_late.get()
     }),
@@ -149,6 +159,12 @@ pub(super) const SINKS: &[Row<SinkMetrics>] = &[
         level(m.alarm.get())
     }),
 ];
+
+/// Now, in milliseconds since the epoch.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis().try_into().unwrap_or(u64::MAX)
+}
 
 /// A gauge that is raised and lowered from several threads may pass below zero for a moment.
 fn level(value: i64) -> u64 {

@@ -18,6 +18,8 @@ locals {
     control_prefix = var.control_prefix
     partition      = var.partition
     codec          = var.codec
+    storage_class  = var.storage_class
+    object_tags    = var.object_tags
     roll           = var.roll
     capacity_gb    = max(1, local.capacity_gb)
     staging_gb     = max(1, floor(var.instance.volume.size_gb * 0.15))
@@ -67,6 +69,15 @@ data "aws_iam_policy_document" "agent" {
     sid       = "Claim"
     actions   = ["s3:PutObject"]
     resources = ["${var.bucket.arn}/${var.control_prefix}*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(var.object_tags) == 0 ? [] : [1]
+    content {
+      sid       = "Tag"
+      actions   = ["s3:PutObjectTagging"]
+      resources = ["${var.bucket.arn}/${var.prefix}*", "${var.bucket.arn}/${var.control_prefix}*"]
+    }
   }
 
   # Without it S3 answers 403 for an object that is not there, and "absent" could not be told from

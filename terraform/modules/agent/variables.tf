@@ -134,6 +134,28 @@ variable "codec" {
   }
 }
 
+variable "storage_class" {
+  description = "Storage class that objects are put into at once; S3 Standard if null. The bucket's lifecycle may move them later."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.storage_class == null ? true : contains(["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"], var.storage_class)
+    error_message = "storage_class is not STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING or GLACIER_IR; from the other classes nobody could read at once."
+  }
+}
+
+variable "object_tags" {
+  description = "Tags of every object, by which policies and lifecycle rules may choose."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(var.object_tags) <= 10 && alltrue([for name, value in var.object_tags : can(regex("^[A-Za-z0-9 +._:/@-]{1,128}$", name)) && !startswith(name, "aws:") && can(regex("^[A-Za-z0-9 +=._:/@-]{0,256}$", value))])
+    error_message = "object_tags are not at most 10, with names of 1 to 128 and values of at most 256 letters, digits, spaces and +._:/@-."
+  }
+}
+
 variable "roll" {
   description = "When an object is finished: its size as stored, and its age."
   type = object({

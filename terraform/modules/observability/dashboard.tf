@@ -1,6 +1,6 @@
 locals {
   ours = { for metric in [
-    "sluicegate_channel_events", "sluicegate_channel_used_bytes", "sluicegate_sink_cuts_pending",
+    "sluicegate_channel_events", "sluicegate_channel_used_bytes", "sluicegate_sink_cuts_pending", "sluicegate_sink_oldest_unshipped_seconds",
     "sluicegate_events_shipped_total", "sluicegate_events_dead_lettered_total", "disk_used_percent",
   ] : metric => [for slot in var.agent_slots : ["Sluicegate", metric, "Pipeline", var.name, "Slot", slot]] }
   server = { for metric in ["sluicegate_server_oldest_owed_seconds", "sluicegate_server_objects_owed", "sluicegate_server_objects_dead", "disk_used_percent"] :
@@ -8,6 +8,7 @@ locals {
   }
   charts = [
     { title = "Events that wait in the channels", metrics = local.ours.sluicegate_channel_events, stat = "Maximum" },
+    { title = "Age of the oldest event that is not in the bucket, seconds", metrics = local.ours.sluicegate_sink_oldest_unshipped_seconds, stat = "Maximum" },
     { title = "Events shipped, in all", metrics = local.ours.sluicegate_events_shipped_total, stat = "Maximum" },
     { title = "Channels on disk, bytes", metrics = local.ours.sluicegate_channel_used_bytes, stat = "Maximum" },
     { title = "Objects sealed and not yet stored", metrics = local.ours.sluicegate_sink_cuts_pending, stat = "Maximum" },

@@ -28,6 +28,10 @@ locals {
 
   # What our programs send. Missing data is trouble: the program, its instance or its network is gone.
   agent_alarms = {
+    unshipped = {
+      text   = "An event has waited for ${var.limits.unshipped_minutes} minutes and is not in the bucket; the limit must be longer than roll.age. The agent's log says what the store answers."
+      metric = "sluicegate_sink_oldest_unshipped_seconds", above = 60 * var.limits.unshipped_minutes, minutes = 1
+    }
     refused = {
       text   = "The store refuses in a way that waiting does not help: credentials, permission, bucket. The agent's log names it."
       metric = "sluicegate_sink_alarm", above = 0, minutes = 1
@@ -138,46 +142,4 @@ resource "aws_cloudwatch_metric_alarm" "program" {
   alarm_actions       = local.actions
   ok_actions          = local.actions
   tags                = var.tags
-}
-
-# "Oldest unshipped": events wait, and not one was shipped for that long.
-resource "aws_cloudwatch_metric_alarm" "unshipped" {
-  for_each            = toset(var.agent_slots)
-  alarm_name          = "${var.name}-${each.key}-unshipped"
-  alarm_description   = "Events wait in the channel and none was shipped for ${var.limits.unshipped_minutes} minutes; it must be longer than roll.age."
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  evaluation_periods  = var.limits.unshipped_minutes
-  datapoints_to_alarm = var.limits.unshipped_minutes
-  treat_missing_data  = "breaching"
-  alarm_actions       = local.actions
-  ok_actions          = local.actions
-
-  metric_query {
-    id          = "stuck"
-    label       = "events that wait while nothing is shipped"
-    expression  = "IF(DIFF(shipped) > 0, 0, waiting)"
-    return_data = true
-  }
-  metric_query {
-    id = "waiting"
-    metric {
-      namespace   = "Sluicegate"
-      metric_name = "sluicegate_channel_events"
-      dimensions  = { Pipeline = var.name, Slot = each.key }
-      period      = 60
-      stat        = "Minimum"
-    }
-  }
-  metric_query {
-    id = "shipped"
-    metric {
-      namespace   = "Sluicegate"
-      metric_name = "sluicegate_events_shipped_total"
-      dimensions  = { Pipeline = var.name, Slot = each.key }
-      period      = 60
-      stat        = "Maximum"
-    }
-  }
-  tags = var.tags
 }

@@ -13,6 +13,5 @@ output "alarms" {
   value = concat(
     [for alarm in aws_cloudwatch_metric_alarm.aws : alarm.alarm_name],
     [for alarm in aws_cloudwatch_metric_alarm.program : alarm.alarm_name],
-    [for alarm in aws_cloudwatch_metric_alarm.unshipped : alarm.alarm_name],
   )
 }

@@ -64,7 +64,7 @@ variable "server_slot" {
 }
 
 variable "limits" {
-  description = "When to sound: minutes without anything shipped although events wait, age of the oldest object that is not handled, used disk in per cent."
+  description = "When to sound: age in minutes of the oldest event that is not in the bucket, age of the oldest object that is not handled, used disk in per cent."
   type = object({
     unshipped_minutes = optional(number, 15)
     inbox_age_s       = optional(number, 900)

@@ -4,6 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What a header of tags escapes: all but what is unreserved in a URL.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Where the bucket is, who we are there, and how long we wait.
 #[derive(Clone, Debug)]
 pub struct S3Options {
@@ -24,6 +29,10 @@ pub struct S3Options {
     pub payload_signing: bool,
     /// What vouches for the bytes of a multipart upload.
     pub multipart_checksum: MultipartChecksum,
+    /// The storage class of what is put, as S3 names it; the bucket's own where there is none.
+    pub storage_class: Option<String>,
+    /// The tags of what is put: names with values. They ask for the permission `s3:PutObjectTagging`.
+    pub tags: Vec<(String, String)>,
     /// PEM file of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The longest wait for a connection.
@@ -89,6 +98,8 @@ impl S3Options {
             credentials: Credentials::Default,
             payload_signing: false,
             multipart_checksum: MultipartChecksum::FullObject,
+            storage_class: None,
+            tags: Vec::new(),
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
@@ -96,6 +107,16 @@ impl S3Options {
             complete_timeout: Duration::from_secs(300),
             min_bytes_per_second: 64 << 10,
         }
+    }
+}
+
+impl S3Options {
+    /// The tags as a header carries them: `name=value&name=value`.
+    pub(super) fn tagging(&self) -> Option<String> {
+        let escaped = |text| utf8_percent_encode(text, ESCAPED);
+        let tags = self.tags.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+        let tags: Vec<_> = tags.collect();
+        (!tags.is_empty()).then(|| tags.join("&"))
     }
 }
 

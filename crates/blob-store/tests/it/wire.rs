@@ -75,6 +75,27 @@ async fn call(operation: Operation, store: &S3Store) -> Result<(), StoreError> {
 }
 
 #[tokio::test]
+async fn storage_class_and_tags_go_with_a_put_and_with_the_beginning_of_an_upload() {
+    let created = r#"<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"#;
+    let script = Script::start([Answer::status(200, ""), Answer::status(200, created)]).await;
+    let tags = vec![("team".into(), "data & more".into()), ("a=b".into(), String::new())];
+    let options =
+        S3Options { storage_class: Some("INTELLIGENT_TIERING".into()), tags, ..options(&script.url) };
+    let store = S3Store::connect(options).await.unwrap();
+    put(&store).await.unwrap();
+    call(Operation::CreateUpload, &store).await.unwrap();
+    for request in script.requests().await {
+        assert_eq!(request.header("x-amz-storage-class"), Some("INTELLIGENT_TIERING"), "{}", request.line);
+        assert_eq!(
+            request.header("x-amz-tagging"),
+            Some("team=data%20%26%20more&a%3Db="),
+            "{}",
+            request.line
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_put_is_one_unsigned_conditional_request_with_our_checksum_and_no_other() {
     let script = Script::start([Answer::status(200, "")]).await;
     put(&store(&script.url).await).await.unwrap();
@@ -92,9 +113,15 @@ async fn a_put_is_one_unsigned_conditional_request_with_our_checksum_and_no_othe
     ] {
         assert_eq!(request.header(name), Some(value), "{name}");
     }
-    for name in
-        ["content-md5", "transfer-encoding", "x-amz-trailer", "x-amz-sdk-checksum-algorithm", "expect"]
-    {
+    for name in [
+        "x-amz-storage-class",
+        "x-amz-tagging",
+        "content-md5",
+        "transfer-encoding",
+        "x-amz-trailer",
+        "x-amz-sdk-checksum-algorithm",
+        "expect",
+    ] {
         assert_eq!(request.header(name), None, "{name}");
     }
 }

@@ -9,10 +9,9 @@ pub(super) const GB: f64 = (1_u64 << 30) as f64;
 /// What Data Firehose rounds each message up to.
 const FIREHOSE_UNIT: u64 = 5 * 1024;
 /// What `packaging/aws/metrics.sh` sends for an agent and for a server, each minute.
-const METRICS: (f64, f64) = (9.0, 4.0);
-/// What the module `observability` makes: for the pipeline, for each agent (an expression of two
-/// metrics counts twice), for the server.
-const ALARMS: (f64, f64, f64) = (3.0, 6.0, 3.0);
+const METRICS: (f64, f64) = (10.0, 4.0);
+/// What the module `observability` makes: for the pipeline, for each agent, for the server.
+const ALARMS: (f64, f64, f64) = (3.0, 5.0, 3.0);
 const ROOT_VOLUME_GB: f64 = 8.0;
 
 /// What is sent, and what carries it.

@@ -12,7 +12,7 @@ const TABLE: &str = include_str!("prices.toml");
 #[serde(deny_unknown_fields)]
 pub(super) struct Prices {
     pub(super) region: String,
-    /// Year and month in which they were last looked at.
+    /// Year and month of which they are.
     pub(super) as_of: String,
     #[serde(rename = "price", deserialize_with = "by_key")]
     list: BTreeMap<String, Price>,
@@ -51,7 +51,7 @@ impl Prices {
     /// The table as it stands in the documentation.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "Prices of {}, looked at in {}.\n\n| price | USD | per | what |\n|---|---|---|---|\n",
+            "Prices of {}, as of {}.\n\n| price | USD | per | what |\n|---|---|---|---|\n",
             self.region, self.as_of
         );
         for price in self.list.values() {

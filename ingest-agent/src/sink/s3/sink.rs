@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use contract::ChannelId;
+use durable_channel::Item;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::arrivals::Arrivals;
 use super::backoff::Backoff;
 use super::claim::{Claimed, claim};
 use super::config::S3SinkConfig;
@@ -24,7 +26,7 @@ use super::leftovers;
 use super::pack::Packer;
 use super::seal::seal;
 use super::seams::Seams;
-use super::shared::{Shared, gauge};
+use super::shared::{Shared, gauge, now_ms};
 use super::staging::Staging;
 use super::state::Record;
 use super::upload::{Shipped, Upload};
@@ -44,6 +46,7 @@ pub(crate) struct Sink {
     requests: mpsc::Receiver<FlushRequest>,
     flushes: Vec<Flush>,
     gather: Gather,
+    arrivals: Arrivals,
     /// The next position to read.
     position: u64,
     /// Positions below this arrived before this start: they may be held, and their age counts from their arrival.
@@ -99,8 +102,9 @@ impl Sink {
         let packer = Packer::new(staging, config.codec, compressor);
         let channel_id = ChannelId(ctx.channel.channel().id());
         let position = ledger.state().held.watermark();
-        let sink = Self {
+        let mut sink = Self {
             gather: Gather::new(&config, channel_id, &ctx.name),
+            arrivals: Arrivals::new(),
             position,
             replay_end: next.max(position),
             shared: Arc::new(Shared {
@@ -125,10 +129,16 @@ impl Sink {
             refused_full: 0,
         };
         sink.shared.show_totals();
-        let shutdown = sink.shutdown.clone();
+        // What waited over the restart is as old as it was before.
+        let released = sink.shared.ledger().state().released();
+        // A replayed cut may be of positions that the channel holds no more.
+        if let Ok(Some(Item::Frame { arrival_ms, .. })) = sink.shared.reader().read(released) {
+            sink.arrivals.note(released, arrival_ms);
+        }
+        let (shutdown, timeout) = (sink.shutdown.clone(), sink.shutdown_timeout);
         let out_of_time = async {
             shutdown.cancelled().await;
-            sleep(sink.shutdown_timeout).await;
+            sleep(timeout).await;
         };
         tokio::select! {
             prepared = sink.prepare() => prepared?,
@@ -138,8 +148,8 @@ impl Sink {
     }
 
     /// Claims the channel, until the store has answered, and aborts unfinished uploads.
-    async fn prepare(&self) -> Result<(), S3SinkError> {
-        let shared = &self.shared;
+    async fn prepare(&mut self) -> Result<(), S3SinkError> {
+        let shared = &Arc::clone(&self.shared);
         if let (Some(prefix), Some(nonce)) = (&shared.config.control_prefix, self.channel.claim_nonce()) {
             let prefix = prefix.trim_end_matches('/');
             let incarnation = self.channel.channel().incarnation();
@@ -148,6 +158,7 @@ impl Sink {
             let store = shared.bucket(&shared.config.store.bucket);
             let mut backoff = Backoff::new(shared.config.retry);
             loop {
+                self.show();
                 shared.metrics.requests.inc();
                 shared.reach("before_claim")?;
                 let claimed = claim(&*store, &key, &nonce).await;
@@ -342,8 +353,17 @@ impl Sink {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let metrics = &self.shared.metrics;
+        let released = self.shared.ledger().state().released();
+        let waits = released < self.channel.synced_end();
+        let oldest = if waits {
+            self.arrivals.at(released, self.position, now_ms())
+        } else {
+            self.arrivals.clear();
+            0
+        };
+        metrics.oldest_unshipped_ms.set(gauge(oldest));
         let packer = self.shared.packer();
         metrics.open_partitions.set(gauge(self.gather.len() as u64));
         metrics.staging_memory_bytes.set(gauge(packer.memory_bytes()));

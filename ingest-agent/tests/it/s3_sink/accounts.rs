@@ -1,9 +1,11 @@
 //! I9 step by step: where each accepted event is, over dead letters of both kinds, damage and restarts.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
 use contract::CutKind;
 use ingest_agent::sink::s3::dead::DeadCuts;
-use ingest_agent::sink::s3::{FailPoints, S3SinkConfig};
+use ingest_agent::sink::s3::{FailPoints, RollConfig, S3SinkConfig};
 
 use super::damage::damage;
 use super::rig::{Open, Running, config, objects, sink_name, store, until};
@@ -90,4 +92,40 @@ async fn i9_adds_up_after_each_step_over_dead_letters_damage_and_restarts() {
     open.close();
     let stored = objects(&store).await.into_iter().filter(|found| found.metadata.kind == CutKind::Events);
     assert_eq!(stored.map(|found| found.lines.len()).sum::<usize>(), 31, "and that is what the bucket holds");
+}
+
+#[tokio::test]
+async fn the_age_of_the_oldest_unshipped_event_counts_from_its_arrival_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let config = S3SinkConfig { roll: RollConfig { events: Some(1), ..config("").roll }, ..config("") };
+    let now_ms = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_millis()).unwrap()
+    };
+    let open = Open::at(dir.path()).await;
+    let running = open.start(config.clone(), &store, FailPoints::default());
+    open.append(batch("shipped", 1)).await;
+    running.flush().await;
+    until(|| running.metrics.oldest_unshipped_ms.get() == 0).await;
+
+    store.set_plan(refused(ErrorKind::Server));
+    let before = now_ms();
+    open.append(batch("first", 1)).await;
+    let arrived = before..=now_ms();
+    open.append(batch("later", 3)).await;
+    until(|| running.metrics.cuts_pending.get() == 4).await;
+    assert!(arrived.contains(&running.metrics.oldest_unshipped_ms.get()), "sealed, and not in the store");
+    running.crash().await;
+    open.close();
+
+    // Not even the claim gets through.
+    let open = Open::at(dir.path()).await;
+    let running = open.start(config, &store, FailPoints::default());
+    until(|| running.metrics.retries.get() > 0).await;
+    assert!(arrived.contains(&running.metrics.oldest_unshipped_ms.get()), "a restart makes nothing younger");
+    store.set_plan(FaultPlan::default());
+    running.flush().await;
+    until(|| running.metrics.oldest_unshipped_ms.get() == 0).await;
+    running.stop().await.unwrap();
 }

@@ -44,6 +44,7 @@ impl Sink {
                     // What came after this start is read once, in order, so none of it is held.
                     let replayed = first < self.replay_end;
                     let since = if replayed { since(arrival_ms, now, config) } else { now };
+                    self.arrivals.note(first, arrival_ms);
                     let came = Came { arrival_ms: arrival_ms.cast_signed(), since, now };
                     let (ledger, mut packer) = (shared.ledger(), shared.packer());
                     let held = &ledger.state().held;
