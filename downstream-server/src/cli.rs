@@ -37,7 +37,13 @@ where
 fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Handler>>) -> u8 {
     let config = match read(&args) {
         Ok(Start::Run(config)) => *config,
-        Ok(Start::AskHealth(address)) => return told(exit::UNAVAILABLE, command_line::healthy(address)),
+        Ok(Start::AskHealth { address, certificate }) => {
+            let asked = match certificate {
+                Some(file) => command_line::healthy_by(address, |stream| entrance::pinned(&file, stream)),
+                None => command_line::healthy(address),
+            };
+            return told(exit::UNAVAILABLE, asked);
+        }
         Ok(Start::Generate { command, called, share }) => {
             let done = command_line::generate(
                 command.version(command_line::version(commit, &formats())),

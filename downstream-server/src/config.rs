@@ -259,7 +259,12 @@ pub enum Start {
     /// Run with this configuration.
     Run(Box<Config>),
     /// Ask the server that listens here whether it is ready, and end.
-    AskHealth(SocketAddr),
+    AskHealth {
+        /// Where it listens.
+        address: SocketAddr,
+        /// The file of the certificate that it shows, if it speaks TLS.
+        certificate: Option<PathBuf>,
+    },
     /// Write man pages and completions, and end.
     Generate {
         /// The definition of the command line.
@@ -328,7 +333,10 @@ impl Start {
         if matches.get_flag("health") {
             let address = settings
                 .optional("listen", |text| text.parse().map_err(|_| format!("{text:?} is no address")));
-            return address.map(Self::AskHealth).ok_or_else(|| ConfigError(settings.into_mistakes()));
+            let certificate = settings.optional("tls.certificate", |text| Ok(PathBuf::from(text)));
+            return address
+                .map(|address| Self::AskHealth { address, certificate })
+                .ok_or_else(|| ConfigError(settings.into_mistakes()));
         }
         let ready_file = matches.get_one::<String>("ready-file").map(PathBuf::from);
         let printed = matches.get_flag("print-config").then(|| print(&settings));

@@ -1,6 +1,6 @@
 //! Asking a running program how it is, with nothing but the standard library.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -14,7 +14,18 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// What it answered instead of 200, or why it could not be asked, for people to read.
 pub fn healthy(address: SocketAddr) -> Result<(), String> {
-    match ask(on_this_machine(address)) {
+    healthy_by(address, Ok)
+}
+
+/// As [`healthy`], through what `wrap` makes of the connection, such as TLS.
+///
+/// # Errors
+/// As [`healthy`], and what `wrap` says.
+pub fn healthy_by<S: Read + Write>(
+    address: SocketAddr,
+    wrap: impl FnOnce(TcpStream) -> io::Result<S>,
+) -> Result<(), String> {
+    match ask(on_this_machine(address), wrap) {
         Ok(status) if status.split(' ').nth(1) == Some("200") => Ok(()),
         Ok(status) => Err(format!("{address} answered {status:?}")),
         Err(error) => Err(format!("asking {address}: {error}")),
@@ -22,16 +33,19 @@ pub fn healthy(address: SocketAddr) -> Result<(), String> {
 }
 
 /// The status line of the answer.
-fn ask(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
+fn ask<S: Read + Write>(
+    address: SocketAddr,
+    wrap: impl FnOnce(TcpStream) -> io::Result<S>,
+) -> io::Result<String> {
+    let stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
     stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
     stream.set_write_timeout(Some(HEALTH_TIMEOUT))?;
+    let mut stream = wrap(stream)?;
     write!(stream, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
+    let mut status = String::new();
     // The status is in the first bytes, whatever else comes.
-    stream.take(256).read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    BufReader::new(stream.take(256)).read_line(&mut status)?;
+    Ok(status.trim_end().to_owned())
 }
 
 fn on_this_machine(mut address: SocketAddr) -> SocketAddr {

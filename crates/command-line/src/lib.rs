@@ -8,5 +8,5 @@ mod health;
 mod version;
 
 pub use generate::generate;
-pub use health::{HEALTH_TIMEOUT, healthy};
+pub use health::{HEALTH_TIMEOUT, healthy, healthy_by};
 pub use version::version;

@@ -184,7 +184,9 @@ fn a_mistake_in_who_is_let_in_names_the_setting_and_never_shows_a_token() {
 fn a_health_check_needs_the_address_alone() {
     // An image's check does not know the arguments with which the server was started.
     let variables = [("SLUICEGATE_SERVER_LISTEN", "0.0.0.0:8090")];
-    let Ok(Start::AskHealth(address)) = start(&["--health"], &variables) else { panic!("it asks") };
-    assert_eq!(address, "0.0.0.0:8090".parse().unwrap());
+    let Ok(Start::AskHealth { address, certificate }) = start(&["--health"], &variables) else {
+        panic!("it asks")
+    };
+    assert_eq!((address, certificate), ("0.0.0.0:8090".parse().unwrap(), None));
     assert!(start(&["--health"], &[("SLUICEGATE_SERVER_LISTEN", "nowhere")]).is_err());
 }

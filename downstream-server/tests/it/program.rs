@@ -112,6 +112,40 @@ async fn answering(dir: &TempDir, config: &str) -> (Running, std::path::PathBuf)
 }
 
 #[tokio::test]
+async fn a_health_check_trusts_the_certificate_of_the_configuration_and_no_other() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let make = |name: &str| {
+        // It names another host than the one that is asked.
+        let made = rcgen::generate_simple_self_signed(["events.example.com".to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    make("own");
+    make("other");
+    let (ready, folder) = (path("ready.json"), path("inbox"));
+    let (own, key, other) = (path("own.pem"), path("own.key"), path("other.pem"));
+    let args =
+        ["--notices-buckets", "logs", "--listen", "127.0.0.1:0", "--dir", &folder, "--ready-file", &ready];
+    let tls = ["--tls-certificate", &own, "--tls-key", &key, "--s3-endpoint", "http://127.0.0.1:1"];
+    let keys =
+        [("SLUICEGATE_SERVER_S3_ACCESS_KEY_ID", "id"), ("SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY", "secret")];
+    let running = Running(server(&[&args[..], &tls[..]].concat()).envs(keys).spawn().unwrap());
+    let said = eventually("it is ready", async || std::fs::read(&ready).ok()).await;
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    let address = said["address"].as_str().unwrap();
+    let ask = |more: &[&str]| {
+        let mut asking = server(&[&["--health", "--listen", address], more].concat());
+        asking.status().unwrap().code()
+    };
+    assert_eq!(ask(&["--tls-certificate", &own]), Some(0));
+    assert_eq!(ask(&["--tls-certificate", &other]), Some(69), "somebody else answers there");
+    assert_eq!(ask(&[]), Some(69), "it does not speak plain HTTP");
+    drop(running);
+    assert_eq!(ask(&["--tls-certificate", &own]), Some(69), "nobody answers");
+}
+
+#[tokio::test]
 async fn the_example_configuration_starts_a_server() {
     let dir = TempDir::new().unwrap();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/server.toml");
