@@ -9,6 +9,7 @@ mod relay;
 mod secret;
 mod server;
 mod tls;
+mod versions;
 
 use std::time::Duration;
 

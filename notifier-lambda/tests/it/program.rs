@@ -21,10 +21,11 @@ fn program(variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The function, waiting for events.
-fn function(lambda: &Lambda, url: &str) -> Child {
-    program(&[
-        ("AWS_LAMBDA_RUNTIME_API", &lambda.cloud.lambda_url()),
+/// The function, waiting for events, with these settings besides.
+pub(crate) fn function(lambda: &Lambda, url: &str, more: &[(&str, &str)]) -> Child {
+    let lambda_url = lambda.cloud.lambda_url();
+    let variables = [
+        ("AWS_LAMBDA_RUNTIME_API", &*lambda_url),
         ("AWS_LAMBDA_FUNCTION_NAME", "notifier"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -32,9 +33,8 @@ fn function(lambda: &Lambda, url: &str) -> Child {
         ("SLUICEGATE_NOTIFY_SECRET", SECRET),
         ("SLUICEGATE_NOTIFY_RETRY_BASE", "1ms"),
         ("SLUICEGATE_LOG_FORMAT", "json"),
-    ])
-    .spawn()
-    .unwrap()
+    ];
+    program(&[&variables, more].concat()).spawn().unwrap()
 }
 
 /// Everything that the function logged.
@@ -47,7 +47,7 @@ async fn logs(mut function: Child) -> String {
 async fn i7_an_event_ends_in_a_notice_at_the_server_and_only_then_in_a_response() {
     let server = Server::start([Answer::Status(503)]).await;
     let lambda = Lambda::start(Duration::from_secs(30)).await;
-    let function = function(&lambda, &server.url());
+    let function = function(&lambda, &server.url(), &[]);
 
     let outcome = lambda.invoke(&put()).await;
     let summary = json!({ "relayed": 1, "filtered": 0, "ignored": { "test_events": 0, "not_created": 0 } });
@@ -78,7 +78,7 @@ async fn i7_without_a_server_the_invocation_fails_within_its_deadline_and_the_ne
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
-    let _function = function(&lambda, &format!("http://{addr}/v1/notices"));
+    let _function = function(&lambda, &format!("http://{addr}/v1/notices"), &[]);
 
     let Outcome::Error(error) = lambda.invoke(&put()).await else { panic!("there is no server") };
     assert_eq!(error["errorType"], "NotRelayed");
@@ -97,7 +97,7 @@ async fn i7_without_a_server_the_invocation_fails_within_its_deadline_and_the_ne
 async fn i7_an_event_that_s3_never_sent_fails_the_invocation() {
     let server = Server::start([]).await;
     let lambda = Lambda::start(Duration::from_secs(30)).await;
-    let _function = function(&lambda, &server.url());
+    let _function = function(&lambda, &server.url(), &[]);
     let Outcome::Error(error) = lambda.invoke(&json!({ "hello": "world" })).await else {
         panic!("nothing was relayed")
     };
@@ -108,7 +108,7 @@ async fn i7_an_event_that_s3_never_sent_fails_the_invocation() {
 async fn i7_an_event_that_the_server_keeps_refusing_lies_in_the_failure_queue_until_it_is_tried_again() {
     let server = Server::start([Answer::Status(400), Answer::Status(403), Answer::Status(404)]).await;
     let lambda = Lambda::start(Duration::from_secs(30)).await;
-    let _function = function(&lambda, &server.url());
+    let _function = function(&lambda, &server.url(), &[]);
 
     lambda.queue(&put()).await;
     lambda.cloud.settled().await.unwrap();
