@@ -15,6 +15,7 @@ use durable_channel::{Channel, DurableChannel, Options, Start};
 use rustix::fs::{Advice, fadvise};
 
 use crate::load;
+use crate::outside;
 use crate::process::Process;
 
 #[derive(Args)]
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &BacklogArgs) -> anyhow::Result<()> {
     let capacity = format!("kind = \"durable\"\ncapacity = \"{}GiB\"", 2 * args.gib);
     let text = include_str!("../agent.toml")
         .replace("@ENDPOINT@", &format!("http://{store}"))
+        .replace("@PREFIX@", &outside::prefix(dir.path()))
         .replace("@DIR@", &dir.path().join("channel").display().to_string())
         .replace("kind = \"durable\"", &capacity)
         // Without a claim to wait for, the sink reads and seals as much as its limits let it.
@@ -59,7 +61,13 @@ pub(crate) fn run(args: &BacklogArgs) -> anyhow::Result<()> {
     let (config, ready) = (dir.path().join("agent.toml"), dir.path().join("agent.ready"));
     std::fs::write(&config, text)?;
     let mut command = Command::new(&args.agent);
-    command.arg("--config").arg(config).arg("--ready-file").arg(&ready).env("SLUICEGATE_LOG_LEVEL", "error");
+    command
+        .arg("--config")
+        .arg(config)
+        .arg("--ready-file")
+        .arg(&ready)
+        .env("SLUICEGATE_LOG_LEVEL", "error")
+        .envs(outside::credentials());
     let started = Instant::now();
     let agent = Process::start(&mut command, &ready)?;
     let source = agent.addr("/sources/http")?;
@@ -91,8 +99,8 @@ pub(crate) fn run(args: &BacklogArgs) -> anyhow::Result<()> {
 }
 
 /// Fills a new channel with `bytes` for the sink `s3`, as a killed agent leaves it.
-fn fill(dir: &Path, bytes: u64) -> anyhow::Result<u64> {
-    let options = Options { capacity_bytes: 2 * bytes, ..Options::default() };
+pub(crate) fn fill(dir: &Path, bytes: u64) -> anyhow::Result<u64> {
+    let options = Options { capacity_bytes: 1 << 42, ..Options::default() };
     let (channel, _) = DurableChannel::open(dir, &options)?;
     drop(channel.reader("s3", Start::Oldest)?);
     let body = vec![b'x'; EVENT_BYTES];
@@ -114,7 +122,7 @@ fn fill(dir: &Path, bytes: u64) -> anyhow::Result<u64> {
 }
 
 /// Drops the files in `dir` from the page cache.
-fn forget(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn forget(dir: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let file = File::open(entry?.path())?;
         file.sync_all()?;

@@ -1,5 +1,6 @@
 //! The cases: what is sent, and how the agent is set up for it.
 
+use crate::event::{KINDS, Kinds};
 use crate::load::Shape;
 
 /// One row of the table.
@@ -12,26 +13,47 @@ pub(crate) struct Case {
     pub(crate) connections: Option<u32>,
     /// Large events come in smaller numbers: of `--events`, one in so many.
     pub(crate) one_in: u32,
+    pub(crate) kinds: Kinds,
     pub(crate) setup: Setup,
 }
 
 /// How the agent is set up, beside its defaults.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setup {
+    /// Lines to add to the HTTP source; `@TLS@` is the folder of a certificate and its key.
+    pub(crate) http: &'static str,
     /// Lines to add to the netcat source.
     pub(crate) netcat: &'static str,
+    /// Lines to add to the channel.
+    pub(crate) channel: &'static str,
     /// Lines to add to the sink.
     pub(crate) sink: &'static str,
 }
 
-const DEFAULTS: Setup = Setup { netcat: "", sink: "" };
+pub(crate) const DEFAULTS: Setup = Setup { http: "", netcat: "", channel: "", sink: "" };
 
 const fn case(name: &'static str, shape: Shape) -> Case {
-    Case { name, shape, event_bytes: 500, connections: None, one_in: 1, setup: DEFAULTS }
+    Case { name, shape, event_bytes: 500, connections: None, one_in: 1, kinds: KINDS, setup: DEFAULTS }
 }
 
-const HTTP: Case = case("http", Shape::Http(100));
-const NETCAT: Case = case("netcat", Shape::Netcat);
+pub(crate) const HTTP: Case = case("http", Shape::Http(100));
+pub(crate) const NETCAT: Case = case("netcat", Shape::Netcat);
+
+/// What the floor is sent beside cases of `event_bytes`.
+pub(crate) const fn floor(event_bytes: usize, one_in: u32) -> Case {
+    Case { event_bytes, connections: Some(1), one_in, ..case("floor", Shape::Lines) }
+}
+
+/// The floors that stand beside `cases`: one for each size of events.
+pub(crate) fn floors(cases: &[Case]) -> Vec<Case> {
+    let mut sizes: Vec<_> = cases.iter().map(|case| (case.event_bytes, case.one_in)).collect();
+    if sizes.is_empty() {
+        sizes.push((500, 1));
+    }
+    sizes.sort_unstable();
+    sizes.dedup_by_key(|(bytes, _)| *bytes);
+    sizes.into_iter().map(|(bytes, one_in)| floor(bytes, one_in)).collect()
+}
 
 /// Those that run unless others are named.
 pub(crate) const MAIN: &[&str] = &["netcat", "http"];
@@ -66,10 +88,24 @@ pub(crate) const CASES: &[Case] = &[
         setup: Setup { sink: "partition = \"t=%{json:t}/s=%{json:s}\"", ..DEFAULTS },
         ..case("http-200-partitions", Shape::Http(100))
     },
+    Case {
+        setup: Setup {
+            http: "tls_certificate = \"@TLS@/certificate.pem\"\ntls_key = \"@TLS@/key.pem\"",
+            ..DEFAULTS
+        },
+        ..case("http-tls", Shape::Http(100))
+    },
+    Case {
+        kinds: Kinds { types: 10, sub_types: 10 },
+        setup: Setup { sink: "partition = \"t=%{json:t}/s=%{json:s}\"", ..DEFAULTS },
+        ..case("http-100-partitions", Shape::Http(100))
+    },
     // A day of a games company: JSON events of 870 bytes by day, type and sub type, compressed.
     Case {
         event_bytes: 870,
         setup: Setup {
+            // What is not shipped yet keeps to this much of the disk: senders wait for the sink.
+            channel: "capacity = \"2GiB\"",
             sink: "codec = \"zstd\"\ncodec_level = 1\npartition = \"%Y/%m/%d/%{json:t}/%{json:s}\"",
             ..DEFAULTS
         },

@@ -5,6 +5,8 @@
 //! `GET /_bytes` answers how many bytes have arrived; `GET /_check?N` checks ids 0..N, answers in JSON, and forgets
 //! everything.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -22,33 +24,35 @@ struct Store {
     puts: u32,
 }
 
-struct Object {
+pub(crate) struct Object {
     /// Without the query: the parts of an upload are pieces of one key.
-    key: String,
-    encoding: Encoding,
-    bytes: Vec<u8>,
+    pub(crate) key: String,
+    pub(crate) encoding: Encoding,
+    /// Whether heads of pieces (`aws-chunked`) stand between the bytes.
+    pub(crate) in_pieces: bool,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
-enum Encoding {
+pub(crate) enum Encoding {
     Plain,
     Gzip,
     Zstd,
 }
 
 /// Serves until it is killed.
-pub(crate) fn run(ready_file: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(ready_file: &Path, discard: bool) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").context("binding the endpoint")?;
     announce(ready_file, listener.local_addr()?)?;
     let store = Arc::new(Mutex::new(Store::default()));
     for stream in listener.incoming() {
         let (stream, store) = (stream?, Arc::clone(&store));
-        std::thread::spawn(move || serve(stream, &store));
+        std::thread::spawn(move || serve(stream, &store, discard));
     }
     Ok(())
 }
 
-fn serve(stream: TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, store: &Mutex<Store>, discard: bool) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut out = stream.try_clone()?;
     let mut reader = BufReader::with_capacity(256 << 10, stream);
@@ -56,8 +60,14 @@ fn serve(stream: TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
         if head.expects_continue {
             out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        let mut body = Vec::with_capacity(head.length);
-        (&mut reader).take(head.length as u64).read_to_end(&mut body)?;
+        let mut body = Vec::new();
+        let mut arriving = (&mut reader).take(head.length as u64);
+        if discard {
+            std::io::copy(&mut arriving, &mut std::io::sink())?;
+        } else {
+            body.reserve_exact(head.length);
+            arriving.read_to_end(&mut body)?;
+        }
         let (status, answer) = answer(&head, body, store);
         let mut text =
             format!("HTTP/1.1 {status}\r\nETag: \"0\"\r\nContent-Length: {}\r\n\r\n", answer.len());
@@ -75,9 +85,10 @@ fn answer(head: &Head, body: Vec<u8>, store: &Mutex<Store>) -> (&'static str, St
     match (head.method.as_str(), path, query) {
         ("PUT", key, _) => {
             store.puts += 1;
-            store.bytes += body.len() as u64;
+            store.bytes += head.event_bytes() as u64;
             let encoding = Encoding::of(key, head.encoding.as_deref());
-            store.objects.push(Object { key: key.to_owned(), encoding, bytes: body });
+            let in_pieces = head.decoded_length.is_some();
+            store.objects.push(Object { key: key.to_owned(), encoding, in_pieces, bytes: body });
             ("200 OK", String::new())
         }
         ("POST", key, "uploads" | "uploads=") => (
@@ -102,45 +113,62 @@ fn answer(head: &Head, body: Vec<u8>, store: &Mutex<Store>) -> (&'static str, St
 }
 
 fn check(store: &Store, events: u32) -> serde_json::Value {
-    let mut seen = Seen::new(events);
-    let mut keys = Vec::new();
-    for object in &store.objects {
+    let mut found = Found::new(events);
+    store.objects.iter().for_each(|object| found.add(object));
+    found.report(Some(store.puts))
+}
+
+/// What is in the objects that were looked at so far.
+pub(crate) struct Found {
+    seen: Seen,
+    keys: BTreeSet<String>,
+}
+
+impl Found {
+    /// Ids below `events` are looked for.
+    pub(crate) fn new(events: u32) -> Self {
+        Self { seen: Seen::new(events), keys: BTreeSet::new() }
+    }
+
+    pub(crate) fn add(&mut self, object: &Object) {
         let plain = object.decompressed().unwrap_or_default();
         // The claim under the control prefix is an object too, but holds no event.
         if memchr::memmem::find(&plain, event::MARK).is_some() {
-            keys.push(&object.key);
-            seen.scan(&plain);
+            self.keys.insert(object.key.clone());
+            self.seen.scan(&plain);
         }
     }
-    keys.sort_unstable();
-    keys.dedup();
-    serde_json::json!({
-        "objects": keys.len(), "puts": store.puts, "bytes": store.bytes,
-        "missing": seen.missing(), "doubled": seen.doubled(), "unknown": seen.unknown,
-    })
+
+    pub(crate) fn report(&self, puts: Option<u32>) -> serde_json::Value {
+        serde_json::json!({
+            "objects": self.keys.len(), "puts": puts,
+            "missing": self.seen.missing(), "doubled": self.seen.doubled(), "unknown": self.seen.unknown,
+        })
+    }
 }
 
 // === impl Object ===
 
 impl Object {
-    fn decompressed(&self) -> std::io::Result<std::borrow::Cow<'_, [u8]>> {
+    pub(crate) fn decompressed(&self) -> std::io::Result<Cow<'_, [u8]>> {
+        let bytes = if self.in_pieces { joined(&self.bytes).into() } else { Cow::from(&self.bytes) };
         let mut plain = Vec::new();
         match self.encoding {
-            Encoding::Plain => return Ok(self.bytes.as_slice().into()),
+            Encoding::Plain => return Ok(bytes),
             Encoding::Gzip => {
-                flate2::read::MultiGzDecoder::new(self.bytes.as_slice()).read_to_end(&mut plain)?;
+                flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut plain)?;
             }
-            Encoding::Zstd => zstd::stream::copy_decode(self.bytes.as_slice(), &mut plain)?,
+            Encoding::Zstd => zstd::stream::copy_decode(&*bytes, &mut plain)?,
         }
         Ok(plain.into())
     }
 }
 
 impl Encoding {
-    fn of(key: &str, header: Option<&str>) -> Self {
+    pub(crate) fn of(key: &str, header: Option<&str>) -> Self {
         match header {
-            Some("gzip") => Self::Gzip,
-            Some("zstd") => Self::Zstd,
+            Some(header) if header.contains("gzip") => Self::Gzip,
+            Some(header) if header.contains("zstd") => Self::Zstd,
             _ => match key.rsplit_once('.') {
                 Some((_, "gz")) => Self::Gzip,
                 Some((_, "zst")) => Self::Zstd,
@@ -150,17 +178,39 @@ impl Encoding {
     }
 }
 
+/// The bytes of a body in pieces: each has a line with its length in hexadecimal before it, and a line's end behind it.
+fn joined(mut body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    while let Some(end) = memchr::memmem::find(body, b"\r\n") {
+        let digits = body[..end].split(|byte| *byte == b';').next().unwrap_or_default();
+        let length =
+            std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let piece = length.filter(|length| *length > 0).and_then(|length| body[end + 2..].get(..length));
+        let Some(piece) = piece else { break };
+        out.extend_from_slice(piece);
+        body = body[end + 2 + piece.len()..].strip_prefix(b"\r\n").unwrap_or_default();
+    }
+    out
+}
+
 // === Head ===
 
 struct Head {
     method: String,
     target: String,
     length: usize,
+    /// Of a body in pieces that each have a head: how long it is without those.
+    decoded_length: Option<usize>,
     encoding: Option<String>,
     expects_continue: bool,
 }
 
 impl Head {
+    /// The length of what is stored.
+    fn event_bytes(&self) -> usize {
+        self.decoded_length.unwrap_or(self.length)
+    }
+
     fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Self>> {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -168,7 +218,8 @@ impl Head {
         }
         let mut words = line.split_whitespace().map(str::to_owned);
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let mut head = Self { method, target, length: 0, encoding: None, expects_continue: false };
+        let mut head =
+            Self { method, target, length: 0, decoded_length: None, encoding: None, expects_continue: false };
         loop {
             line.clear();
             if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
@@ -177,10 +228,22 @@ impl Head {
             let Some((name, value)) = line.split_once(':') else { continue };
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => head.length = value.trim().parse().unwrap_or(0),
+                "x-amz-decoded-content-length" => head.decoded_length = value.trim().parse().ok(),
                 "content-encoding" => head.encoding = Some(value.trim().to_ascii_lowercase()),
                 "expect" => head.expects_continue = true,
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_pieces_is_joined_without_their_heads() {
+        let body = b"5;chunk-signature=00\r\nhello\r\n2\r\n \r\r\n3\r\nyou\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
+        assert_eq!(joined(body), b"hello \ryou");
     }
 }

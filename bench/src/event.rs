@@ -5,9 +5,16 @@
 pub(crate) const MARK: &[u8] = br#"{"id":""#;
 const ID_DIGITS: usize = 10;
 const FIELD_DIGITS: usize = 2;
-/// Each event has a type `t` of ten and a sub type `s` of twenty: what partitioned cases partition by.
-pub(crate) const TYPES: u32 = 10;
-pub(crate) const SUB_TYPES: u32 = 20;
+
+/// Of how many types `t` and sub types `s` events are, at most 100 each: what partitioned cases partition by.
+#[derive(Clone, Copy)]
+pub(crate) struct Kinds {
+    pub(crate) types: u32,
+    pub(crate) sub_types: u32,
+}
+
+/// 200 partitions.
+pub(crate) const KINDS: Kinds = Kinds { types: 10, sub_types: 20 };
 
 /// Writes events of one size in one form.
 pub(crate) struct Events {
@@ -15,6 +22,7 @@ pub(crate) struct Events {
     id_at: usize,
     type_at: usize,
     sub_type_at: usize,
+    kinds: Kinds,
 }
 
 /// What surrounds an event on its way to a source.
@@ -28,7 +36,7 @@ pub(crate) enum Form {
 
 impl Events {
     /// Events whose JSON, without what surrounds it, is `bytes` long.
-    pub(crate) fn new(bytes: usize, form: Form) -> Self {
+    pub(crate) fn new(bytes: usize, form: Form, kinds: Kinds) -> Self {
         let mut event = MARK.to_vec();
         event.extend_from_slice(&[b'0'; ID_DIGITS]);
         event.extend_from_slice(br#"","t":"00","s":"00","text":""#);
@@ -47,7 +55,7 @@ impl Events {
             let zeros = memchr::memmem::find(&record, field.as_bytes()).expect("every event has the field");
             zeros + record[zeros..].iter().position(|byte| *byte == b'0').expect("and digits in it")
         };
-        Self { id_at: after("id"), type_at: after("\"t"), sub_type_at: after("\"s"), record }
+        Self { id_at: after("id"), type_at: after("\"t"), sub_type_at: after("\"s"), kinds, record }
     }
 
     /// Bytes that one event takes.
@@ -61,8 +69,8 @@ impl Events {
         out.extend_from_slice(&self.record);
         let record = &mut out[start..];
         digits(&mut record[self.id_at..][..ID_DIGITS], id);
-        digits(&mut record[self.type_at..][..FIELD_DIGITS], id % TYPES);
-        digits(&mut record[self.sub_type_at..][..FIELD_DIGITS], id / TYPES % SUB_TYPES);
+        digits(&mut record[self.type_at..][..FIELD_DIGITS], id % self.kinds.types);
+        digits(&mut record[self.sub_type_at..][..FIELD_DIGITS], id / self.kinds.types % self.kinds.sub_types);
     }
 }
 
@@ -122,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_event_has_the_size_asked_for_and_its_id_is_found_again() {
-        let events = Events::new(500, Form::Line);
+        let events = Events::new(500, Form::Line, KINDS);
         let mut object = Vec::new();
         for id in [0, 1, 3, 3] {
             events.push(id, &mut object);
@@ -134,7 +142,7 @@ mod tests {
 
     #[test]
     fn an_element_of_flumes_array_holds_the_same_event() {
-        let (lines, elements) = (Events::new(300, Form::Line), Events::new(300, Form::Flume));
+        let (lines, elements) = (Events::new(300, Form::Line, KINDS), Events::new(300, Form::Flume, KINDS));
         let (mut line, mut array) = (Vec::new(), b"[".to_vec());
         lines.push(1234, &mut line);
         elements.push(1234, &mut array);

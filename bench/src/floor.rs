@@ -12,18 +12,17 @@ use anyhow::{Context, ensure};
 use crate::process::announce;
 
 const OBJECT_BYTES: u64 = 64 << 20;
-/// One write and one sync for so many bytes: about what a busy group commit does.
-const GROUP_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 1 << 20;
 
-/// Receives on one connection after the other, until it is killed.
-pub(crate) fn run(ready_file: &Path, dir: &Path, endpoint: SocketAddr) -> anyhow::Result<()> {
+/// Receives on one connection after the other, until it is killed. One write and one sync for each `sync_mib`.
+pub(crate) fn run(ready_file: &Path, dir: &Path, endpoint: SocketAddr, sync_mib: u16) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").context("binding the floor")?;
     let mut log = File::options().create(true).truncate(true).read(true).write(true).open(dir.join("log"))?;
     announce(ready_file, listener.local_addr()?)?;
     let mut s3 = TcpStream::connect(endpoint)?;
     let (mut end, mut shipped) = (0_u64, 0_u64);
-    let mut group = vec![0; GROUP_BYTES];
-    let mut put_buffer = vec![0; GROUP_BYTES];
+    let mut group = vec![0; usize::from(sync_mib) << 20];
+    let mut put_buffer = vec![0; BUFFER_BYTES];
     for stream in listener.incoming() {
         let mut stream = stream?;
         loop {

@@ -1,12 +1,12 @@
 //! Load in an open loop: events are sent at a fixed rate whatever the answers do, and an answer's time counts from the
 //! moment at which its event was due. A sender that waits for a slow answer thus counts what others would have waited.
 
-use std::io::{BufReader, ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::load::{self, Answers, Load, Requests, Shape};
+use crate::load::{self, Answers, Load, Requests, Shape, Source};
 
 /// How long acknowledgements took, of a whole run.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +14,12 @@ pub(crate) struct Latency {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     pub(crate) p999: Duration,
-    /// Requests that were refused with 503, and events in them.
+    /// From the moment at which a request was really sent: what counts where more is due than can be sent.
+    pub(crate) p99_of_sending: Duration,
+    /// Events in requests that were refused with 503.
     pub(crate) refused: usize,
+    /// Events accepted.
+    pub(crate) accepted: usize,
     /// Events accepted a second, of those offered.
     pub(crate) accepted_per_second: f64,
 }
@@ -33,6 +37,8 @@ struct Pace {
 struct Measured {
     /// One figure for each request, or each read of answers.
     micros: Vec<u32>,
+    /// The same from when it was sent.
+    sending_micros: Vec<u32>,
     accepted: usize,
     refused: usize,
 }
@@ -41,20 +47,23 @@ struct Measured {
 const BURST: u32 = 20;
 
 /// Offers the load at `rate` events a second in all.
-pub(crate) fn measure(load: Load, addr: SocketAddr, rate: f64) -> anyhow::Result<Latency> {
-    let Load { shape, events, event_bytes, connections } = load;
+pub(crate) fn measure(load: Load, source: &Source, rate: f64) -> anyhow::Result<Latency> {
     let pace =
-        Pace { start: Instant::now() + Duration::from_millis(50), rate: rate / f64::from(connections) };
-    let share = events.div_ceil(connections);
+        Pace { start: Instant::now() + Duration::from_millis(50), rate: rate / f64::from(load.connections) };
     let measured = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..connections)
-            .map(|n| (n * share).min(events)..((n + 1) * share).min(events))
+        let threads: Vec<_> = load
+            .shares()
             .map(|ids| {
                 scope.spawn(move || -> anyhow::Result<Measured> {
-                    let stream = load::connect(addr)?;
-                    let requests = Requests::new(shape, event_bytes);
-                    match shape {
-                        Shape::Http(each) | Shape::Flume(each) => http(&stream, ids, each, requests, pace),
+                    let stream = load::connect(source.addr)?;
+                    let requests = Requests::new(load);
+                    match load.shape {
+                        Shape::Http(each) | Shape::HttpAsJson(each) | Shape::Flume(each) => {
+                            match &source.tls {
+                                Some(tls) => http(tls.over(stream)?, ids, each, requests, pace),
+                                None => http(stream, ids, each, requests, pace),
+                            }
+                        }
                         Shape::Netcat | Shape::Lines => netcat(&stream, ids, requests, pace),
                     }
                 })
@@ -64,41 +73,53 @@ pub(crate) fn measure(load: Load, addr: SocketAddr, rate: f64) -> anyhow::Result
         joined.collect::<anyhow::Result<Vec<Measured>>>()
     })?;
     let elapsed = pace.start.elapsed().as_secs_f64();
-    let mut micros: Vec<u32> = measured.iter().flat_map(|one| &one.micros).copied().collect();
-    micros.sort_unstable();
-    let at = |share: f64| {
-        let index = ((micros.len() as f64 * share) as usize).min(micros.len().saturating_sub(1));
-        Duration::from_micros(micros.get(index).copied().unwrap_or_default().into())
-    };
+    let due = sorted(measured.iter().flat_map(|one| &one.micros));
+    let sending = sorted(measured.iter().flat_map(|one| &one.sending_micros));
     let accepted: usize = measured.iter().map(|one| one.accepted).sum();
     Ok(Latency {
-        p50: at(0.5),
-        p99: at(0.99),
-        p999: at(0.999),
+        p50: at(&due, 0.5),
+        p99: at(&due, 0.99),
+        p999: at(&due, 0.999),
+        p99_of_sending: at(&sending, 0.99),
         refused: measured.iter().map(|one| one.refused).sum(),
+        accepted,
         accepted_per_second: accepted as f64 / elapsed,
     })
 }
 
+fn sorted<'a>(micros: impl Iterator<Item = &'a u32>) -> Vec<u32> {
+    let mut micros: Vec<u32> = micros.copied().collect();
+    micros.sort_unstable();
+    micros
+}
+
+/// The time within which `share` of them were.
+fn at(sorted: &[u32], share: f64) -> Duration {
+    let index = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
+    Duration::from_micros(sorted.get(index).copied().unwrap_or_default().into())
+}
+
 fn http(
-    mut stream: &TcpStream,
+    stream: impl Read + Write,
     ids: Range<u32>,
     per_request: u32,
     mut requests: Requests,
     pace: Pace,
 ) -> anyhow::Result<Measured> {
-    let mut reader = BufReader::new(stream);
+    let mut stream = BufReader::new(stream);
     let mut measured = Measured::default();
     let mut first = ids.start;
     while first < ids.end {
         let end = (first + per_request).min(ids.end);
         let request = requests.make(first..end);
         let due = pace.wait((first - ids.start) as usize);
-        stream.write_all(request)?;
-        let (status, body) = load::answer(&mut reader)?;
+        let sent = Instant::now();
+        stream.get_mut().write_all(request)?;
+        let (status, body) = load::answer(&mut stream)?;
         match status {
             200 => {
                 measured.micros.push(due.elapsed().as_micros() as u32);
+                measured.sending_micros.push(sent.elapsed().as_micros() as u32);
                 measured.accepted += (end - first) as usize;
             }
             503 => measured.refused += (end - first) as usize,
@@ -138,6 +159,8 @@ fn netcat(
                 measured.micros.push(due.elapsed().as_micros() as u32);
             }
         }
+        // No answer keeps a line from being sent when it is due.
+        measured.sending_micros.clone_from(&measured.micros);
         measured.accepted = answers.count;
         match sender.join().expect("the sending thread does not panic") {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

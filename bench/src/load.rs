@@ -3,10 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::event::{Events, Form};
+use crate::event::{Events, Form, Kinds};
+use crate::tls::Client;
 
 /// How events are sent and how they are answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) enum Shape {
     Netcat,
     /// NDJSON requests of so many events, each answered with 200.
     Http(u32),
+    /// As `Http`, but said to be `application/json`, for a server that does not know NDJSON by name.
+    HttpAsJson(u32),
     /// Requests of so many events in the shape of Flume's `JSONHandler`, each answered with 200.
     Flume(u32),
 }
@@ -25,9 +29,19 @@ pub(crate) enum Shape {
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) shape: Shape,
+    /// The id of the first event.
+    pub(crate) first: u32,
     pub(crate) events: u32,
     pub(crate) event_bytes: usize,
     pub(crate) connections: u32,
+    pub(crate) kinds: Kinds,
+}
+
+/// Where events are sent.
+pub(crate) struct Source {
+    pub(crate) addr: SocketAddr,
+    /// For HTTP over TLS.
+    pub(crate) tls: Option<Client>,
 }
 
 /// Makes one request after the other in a buffer that is used again.
@@ -37,21 +51,37 @@ pub(crate) struct Requests {
     bytes: Vec<u8>,
 }
 
+impl Load {
+    /// The ids that each connection sends.
+    pub(crate) fn shares(self) -> impl Iterator<Item = Range<u32>> {
+        let share = self.events.div_ceil(self.connections);
+        let id = move |n: u32| self.first + n.saturating_mul(share).min(self.events);
+        (0..self.connections).map(move |n| id(n)..id(n + 1))
+    }
+}
+
+/// How long a sender waits that was told 503. Senders are asked for longer, but here it is the machine that is busy.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// Sends the load; returns when every answer is there.
-pub(crate) fn send(load: Load, addr: SocketAddr) -> anyhow::Result<()> {
-    let Load { shape, events, event_bytes, connections } = load;
+pub(crate) fn send(load: Load, source: &Source) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
-        let share = events.div_ceil(connections);
-        let threads: Vec<_> = (0..connections)
-            .map(|n| (n * share).min(events)..((n + 1) * share).min(events))
+        let threads: Vec<_> = load
+            .shares()
             .map(|ids| {
                 scope.spawn(move || {
-                    let stream = connect(addr)?;
-                    match shape {
-                        Shape::Lines => write_lines(&mut &stream, ids, event_bytes),
-                        Shape::Netcat => netcat(&stream, ids, event_bytes),
-                        Shape::Http(per_request) | Shape::Flume(per_request) => {
-                            http(&stream, ids, per_request, Requests::new(shape, event_bytes))
+                    let stream = connect(source.addr)?;
+                    match load.shape {
+                        Shape::Lines => write_lines(&mut &stream, ids, load),
+                        Shape::Netcat => netcat(&stream, ids, load),
+                        Shape::Http(per_request)
+                        | Shape::HttpAsJson(per_request)
+                        | Shape::Flume(per_request) => {
+                            let requests = Requests::new(load);
+                            match &source.tls {
+                                Some(tls) => http(tls.over(stream)?, ids, per_request, requests),
+                                None => http(stream, ids, per_request, requests),
+                            }
                         }
                     }
                 })
@@ -67,9 +97,9 @@ pub(crate) fn connect(addr: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-fn write_lines(out: &mut impl Write, ids: Range<u32>, event_bytes: usize) -> anyhow::Result<()> {
-    let events = Events::new(event_bytes, Form::Line);
-    let mut buffer = Vec::with_capacity((64 << 10) + event_bytes);
+fn write_lines(out: &mut impl Write, ids: Range<u32>, load: Load) -> anyhow::Result<()> {
+    let events = Events::new(load.event_bytes, Form::Line, load.kinds);
+    let mut buffer = Vec::with_capacity((64 << 10) + load.event_bytes);
     for id in ids {
         events.push(id, &mut buffer);
         if buffer.len() >= 64 << 10 {
@@ -81,10 +111,10 @@ fn write_lines(out: &mut impl Write, ids: Range<u32>, event_bytes: usize) -> any
     Ok(())
 }
 
-fn netcat(stream: &TcpStream, ids: Range<u32>, event_bytes: usize) -> anyhow::Result<()> {
+fn netcat(stream: &TcpStream, ids: Range<u32>, load: Load) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let wanted = ids.len();
-        let sender = scope.spawn(move || write_lines(&mut &*stream, ids, event_bytes));
+        let sender = scope.spawn(move || write_lines(&mut &*stream, ids, load));
         let mut answers = Answers::default();
         while answers.count < wanted {
             answers.read(stream)?;
@@ -94,17 +124,23 @@ fn netcat(stream: &TcpStream, ids: Range<u32>, event_bytes: usize) -> anyhow::Re
 }
 
 fn http(
-    mut stream: &TcpStream,
+    stream: impl Read + Write,
     ids: Range<u32>,
     per_request: u32,
     mut requests: Requests,
 ) -> anyhow::Result<()> {
-    let mut reader = BufReader::new(stream);
+    let mut stream = BufReader::new(stream);
     let mut first = ids.start;
     while first < ids.end {
         let end = (first + per_request).min(ids.end);
-        stream.write_all(requests.make(first..end))?;
-        let (status, body) = answer(&mut reader)?;
+        let request = requests.make(first..end);
+        stream.get_mut().write_all(request)?;
+        let (mut status, mut body) = answer(&mut stream)?;
+        while status == 503 {
+            std::thread::sleep(AGAIN_AFTER);
+            stream.get_mut().write_all(request)?;
+            (status, body) = answer(&mut stream)?;
+        }
         ensure!(status == 200, "the answer is {status}: {body}");
         first = end;
     }
@@ -136,9 +172,10 @@ impl Answers {
 }
 
 impl Requests {
-    pub(crate) fn new(shape: Shape, event_bytes: usize) -> Self {
-        let form = if matches!(shape, Shape::Flume(_)) { Form::Flume } else { Form::Line };
-        Self { events: Events::new(event_bytes, form), shape, bytes: Vec::new() }
+    pub(crate) fn new(load: Load) -> Self {
+        let form = if matches!(load.shape, Shape::Flume(_)) { Form::Flume } else { Form::Line };
+        let events = Events::new(load.event_bytes, form, load.kinds);
+        Self { events, shape: load.shape, bytes: Vec::new() }
     }
 
     /// The bytes that send the events `ids`: a request, or lines.
@@ -148,6 +185,7 @@ impl Requests {
         let head = match self.shape {
             Shape::Lines | Shape::Netcat => String::new(),
             Shape::Http(_) => head("/v1/events", "application/x-ndjson", events_bytes),
+            Shape::HttpAsJson(_) => head("/v1/events", "application/json", events_bytes),
             Shape::Flume(_) => head("/", "application/json", events_bytes + 1),
         };
         self.bytes.extend_from_slice(head.as_bytes());

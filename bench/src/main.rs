@@ -14,10 +14,15 @@ mod floor;
 mod latency;
 mod load;
 mod notices;
+mod outside;
+mod peer;
+mod plot;
 mod process;
 mod relay;
 mod round;
+mod scaling;
 mod table;
+mod tls;
 mod usage;
 
 use std::net::SocketAddr;
@@ -36,6 +41,8 @@ struct Cli {
 enum Command {
     /// Run the cases and print a table
     Run(RunArgs),
+    /// Measure what an event costs as the load grows
+    Scaling(scaling::ScalingArgs),
     /// Start the agent on a long backlog, cold, with a store that does not answer
     Backlog(backlog::BacklogArgs),
     /// Measure how many notices a second the downstream server answers
@@ -46,6 +53,9 @@ enum Command {
     Endpoint {
         #[arg(long)]
         ready_file: PathBuf,
+        /// Count the bytes and keep none
+        #[arg(long)]
+        discard: bool,
     },
     /// The floor (started by `run`)
     Floor {
@@ -55,6 +65,8 @@ enum Command {
         dir: PathBuf,
         #[arg(long)]
         endpoint: SocketAddr,
+        #[arg(long)]
+        sync_mib: u16,
     },
 }
 
@@ -66,9 +78,18 @@ pub(crate) struct RunArgs {
     /// Events sent in each round of each case
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) events: u32,
+    /// Events sent, and answered, before each round's clocks are read
+    #[arg(long, default_value_t = 0)]
+    pub(crate) warm_up: u32,
     /// Interleaved rounds; the table shows medians
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
+    /// Another S3 endpoint for the agent, with a bucket `bench`; credentials are those of AWS_ACCESS_KEY_ID
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// How often the floor syncs
+    #[arg(long, value_name = "MIB", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) floor_sync_mib: u16,
     /// Connections that send
     #[arg(long, default_value_t = 4)]
     pub(crate) connections: u32,
@@ -78,9 +99,6 @@ pub(crate) struct RunArgs {
     /// Then offer half of what was accepted in an open loop, and tell how long acknowledgements took
     #[arg(long)]
     pub(crate) latency: bool,
-    /// Then offer so many times what was accepted, by HTTP, and tell what was refused
-    #[arg(long)]
-    pub(crate) overload: Option<f64>,
     /// Also write every round as JSON lines
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
@@ -92,10 +110,13 @@ pub(crate) struct RunArgs {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => round::run(&args),
+        Command::Scaling(args) => scaling::run(&args),
         Command::Backlog(args) => backlog::run(&args),
         Command::Notices(args) => notices::run(&args),
         Command::Relay(args) => relay::run(&args),
-        Command::Endpoint { ready_file } => endpoint::run(&ready_file),
-        Command::Floor { ready_file, dir, endpoint } => floor::run(&ready_file, &dir, endpoint),
+        Command::Endpoint { ready_file, discard } => endpoint::run(&ready_file, discard),
+        Command::Floor { ready_file, dir, endpoint, sync_mib } => {
+            floor::run(&ready_file, &dir, endpoint, sync_mib)
+        }
     }
 }

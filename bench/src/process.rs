@@ -1,11 +1,11 @@
 //! Children of a run: started, found by the address in their ready file, measured, killed.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::usage::{self, Usage};
@@ -16,24 +16,40 @@ pub(crate) struct Process {
     pub(crate) ready: Value,
 }
 
+/// A Java virtual machine may need some of it.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
 impl Process {
     /// Starts `command` and waits for the JSON that it writes to `ready_file`.
     pub(crate) fn start(command: &mut Command, ready_file: &Path) -> anyhow::Result<Self> {
-        let mut child =
-            command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {command:?}"))?;
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
+        // One that an earlier process left would name its addresses.
+        let _ = std::fs::remove_file(ready_file);
+        Self::when(command, || {
             let text = std::fs::read_to_string(ready_file).unwrap_or_default();
-            if let Ok(ready) = serde_json::from_str(&text) {
-                return Ok(Self { child, ready });
-            }
-            if let Some(status) = child.try_wait()? {
+            serde_json::from_str(&text).ok()
+        })
+    }
+
+    /// Starts `command` and waits until somebody listens on `addr`.
+    pub(crate) fn listening(command: &mut Command, addr: SocketAddr) -> anyhow::Result<Self> {
+        Self::when(command, || TcpStream::connect(addr).ok().map(|_| Value::Null))
+    }
+
+    /// Starts `command` and waits until it is `ready`.
+    fn when(command: &mut Command, ready: impl Fn() -> Option<Value>) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {command:?}"))?;
+        // Killed when it is dropped, so also where this fails.
+        let mut process = Self { child, ready: Value::Null };
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(status) = process.child.try_wait()? {
                 bail!("{command:?} ended with {status} before it was ready");
             }
-            if Instant::now() > deadline {
-                let _ = child.kill();
-                bail!("{command:?} was not ready within 20 s");
+            if let Some(ready) = ready() {
+                process.ready = ready;
+                return Ok(process);
             }
+            ensure!(Instant::now() < deadline, "{command:?} was not ready within {READY_WITHIN:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -11,9 +11,11 @@ use anyhow::{Context, ensure};
 
 use crate::RunArgs;
 use crate::case::{self, Case};
-use crate::contestant::Contestant;
+use crate::contestant::Entrant;
 use crate::latency::{self, Latency};
 use crate::load::{self, Load, Shape};
+use crate::outside;
+use crate::peer::{self, Found};
 use crate::process::Process;
 use crate::table::{self, Row};
 use crate::usage::{self, AnonymousPeak};
@@ -21,28 +23,29 @@ use crate::usage::{self, AnonymousPeak};
 /// How long the endpoint may take to have everything after the last answer.
 const STORED_WITHIN: Duration = Duration::from_secs(600);
 
+/// More than this many events the floor is not sent.
+const FLOOR_EVENTS: u32 = 2_000_000;
+
+/// How long nothing may arrive before a peer is taken to have put all that it will.
+const QUIET: Duration = Duration::from_secs(30);
+
 /// Runs the chosen cases and prints the table.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let cases = case::chosen(&args.only)?;
-    let mut sizes: Vec<(usize, u32)> = cases.iter().map(|case| (case.event_bytes, case.one_in)).collect();
-    if sizes.is_empty() {
-        sizes.push((500, 1));
-    }
-    sizes.sort_unstable();
-    sizes.dedup_by_key(|(bytes, _)| *bytes);
+    let peers = peer::found();
     let mut rows = Vec::new();
     for number in 0..args.rounds {
-        for (event_bytes, one_in) in &sizes {
-            let events = (args.events / one_in).max(1);
-            let load = Load { shape: Shape::Lines, events, event_bytes: *event_bytes, connections: 1 };
-            let row = round("floor", load, None, args).context("measuring the floor")?;
-            take(row, &mut rows)?;
+        for floor in case::floors(&cases) {
+            let entrant = Entrant::Floor { sync_mib: args.floor_sync_mib };
+            let row = round(entrant, &floor, args).context("measuring the floor")?;
+            rows.extend(row.map(checked).transpose()?);
         }
         for case in &cases {
-            let load = load_of(case, args);
-            let row = round(case.name, load, Some(case), args)
-                .with_context(|| format!("round {number} of case {}", case.name))?;
-            take(row, &mut rows)?;
+            for entrant in entrants(case, args, &peers) {
+                let row = round(entrant, case, args)
+                    .with_context(|| format!("round {number} of case {}, {}", case.name, entrant.name()))?;
+                rows.extend(row.map(checked).transpose()?);
+            }
         }
     }
     if let Some(path) = &args.json {
@@ -50,20 +53,27 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         rows.iter().try_for_each(|row| writeln!(out, "{}", row.json()))?;
     }
     print!("{}", table::markdown(&rows));
-    if args.latency {
-        let mut measured = Vec::new();
-        for case in cases.iter().filter(|case| case.shape != Shape::Lines) {
-            let rate = table::median(&rows, case.name, Row::accepted_per_second) / 2.0;
-            measured.push((case.name, rate, open_loop(case, args, rate)?));
-        }
-        println!("\n{}", table::latencies(&measured));
+    if let Some(row) = rows.iter().find(|row| row.case == "plumbee") {
+        let day = table::median(&rows, row.case, row.contestant, Row::stored_per_second);
+        println!(
+            "\nplumbee, scaled from {} events to 450 million: {:.1} minutes",
+            row.events,
+            450e6 / day / 60.0
+        );
     }
-    if let Some(factor) = args.overload {
-        let mut measured = Vec::new();
-        for case in cases.iter().filter(|case| matches!(case.shape, Shape::Http(_) | Shape::Flume(_))) {
-            let rate = table::median(&rows, case.name, Row::accepted_per_second) * factor;
-            measured.push((case.name, rate, open_loop(case, args, rate)?));
+    for found in &peers {
+        println!("\n{}: {}", found.peer.name, found.version()?);
+    }
+    let mut measured = Vec::new();
+    for case in &cases {
+        for entrant in entrants(case, args, &peers) {
+            let most = table::median(&rows, case.name, entrant.name(), Row::accepted_per_second);
+            if args.latency {
+                measured.extend(open_loop(entrant, case, args, most / 2.0)?);
+            }
         }
+    }
+    if !measured.is_empty() {
         println!("\n{}", table::latencies(&measured));
     }
     if let Some(path) = &args.svg {
@@ -72,102 +82,125 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn take(row: Row, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+/// Who takes part in a case: the agent, and every peer that is there.
+fn entrants<'a>(case: &Case, args: &'a RunArgs, peers: &'a [Found]) -> Vec<Entrant<'a>> {
+    let agent = Entrant::Agent { program: &args.agent, setup: case.setup, outside: args.endpoint.as_deref() };
+    std::iter::once(agent).chain(peers.iter().map(Entrant::Peer)).collect()
+}
+
+/// The row, unless one of ours lost or doubled events. What a peer loses is a figure.
+fn checked(row: Row) -> anyhow::Result<Row> {
     eprintln!("{}", row.json());
     // The floor knows no lines: an id may lie across the end of each of its objects.
     let cut = if row.case == "floor" { row.objects } else { 0 };
     ensure!(
-        row.missing <= cut && row.doubled + row.unknown <= cut,
+        !matches!(row.contestant, "floor" | "sluicegate")
+            || (row.missing <= cut && row.doubled + row.unknown <= cut),
         "case {} lost or doubled events",
         row.case
     );
-    rows.push(row);
-    Ok(())
+    Ok(row)
 }
 
-fn load_of(case: &Case, args: &RunArgs) -> Load {
-    Load {
-        shape: case.shape,
-        events: (args.events / case.one_in).max(1),
+/// What `entrant` is sent in `case`, in the shape in which it takes it.
+fn load_of(entrant: Entrant<'_>, case: &Case, args: &RunArgs) -> Option<Load> {
+    let (shape, one_in) = entrant.takes(case)?;
+    // It keeps all its bytes on the disk, and its cost is the same for each.
+    let most = if matches!(entrant, Entrant::Floor { .. }) { FLOOR_EVENTS } else { u32::MAX };
+    Some(Load {
+        shape,
+        first: 0,
+        events: (args.events / one_in).clamp(1, most),
         event_bytes: case.event_bytes,
         connections: case.connections.unwrap_or(args.connections),
-    }
+        kinds: case.kinds,
+    })
 }
 
-fn endpoint(dir: &Path) -> anyhow::Result<(Process, SocketAddr)> {
+/// Starts a counting endpoint; with `discard` it keeps no bytes, and so cannot check ids.
+pub(crate) fn endpoint(dir: &Path, discard: bool) -> anyhow::Result<(Process, SocketAddr)> {
     let ready = dir.join("endpoint.ready");
     let mut command = Command::new(std::env::current_exe()?);
-    let endpoint = Process::start(command.arg("endpoint").arg("--ready-file").arg(&ready), &ready)?;
+    command.arg("endpoint").args(discard.then_some("--discard"));
+    let endpoint = Process::start(command.arg("--ready-file").arg(&ready), &ready)?;
     let s3 = endpoint.addr("/addr")?;
     Ok((endpoint, s3))
 }
 
-fn start(
-    case: Option<&Case>,
-    args: &RunArgs,
-    load: &Load,
-    dir: &Path,
-    s3: SocketAddr,
-) -> anyhow::Result<Contestant> {
-    match case {
-        None => Contestant::floor(dir, s3),
-        Some(case) => Contestant::agent(&args.agent, case.setup, load.shape, dir, s3),
-    }
-}
-
-/// One round of the agent, or of the floor where there is no case.
-fn round(name: &'static str, load: Load, case: Option<&Case>, args: &RunArgs) -> anyhow::Result<Row> {
+/// One round; `None` where the entrant does not take what the case sends.
+fn round(entrant: Entrant<'_>, case: &Case, args: &RunArgs) -> anyhow::Result<Option<Row>> {
+    let Some(mut load) = load_of(entrant, case, args) else { return Ok(None) };
     let dir = tempfile::tempdir()?;
-    let (_endpoint, s3) = endpoint(dir.path())?;
-    let contestant = start(case, args, &load, dir.path(), s3)?;
+    let (_endpoint, s3) = endpoint(dir.path(), false)?;
+    let contestant = entrant.start(load.shape, dir.path(), s3)?;
     let anonymous = AnonymousPeak::of(contestant.process.pid());
+
+    let warm_up = if load.shape == Shape::Lines { 0 } else { args.warm_up };
+    load::send(Load { events: warm_up, ..load }, &contestant.source)?;
+    load.first = warm_up;
 
     let (before, machine_before) = (contestant.process.usage()?, usage::of_machine()?);
     let started = Instant::now();
-    load::send(load, contestant.addr)?;
+    load::send(load, &contestant.source)?;
     let accepted = started.elapsed();
-    match contestant.admin {
+    let stored = match contestant.admin {
         // Its answer says that everything accepted before it is in S3.
-        Some(admin) => flush(admin, name, load.events)?,
-        None => wait_for_bytes(s3, u64::from(load.events) * (load.event_bytes as u64 + 1))?,
-    }
-    let stored = started.elapsed();
+        Some(admin) => {
+            flush(admin, load)?;
+            Instant::now()
+        }
+        None => all_there(s3, u64::from(load.first + load.events) * (load.event_bytes as u64 + 1))?,
+    };
     let (after, machine_after) = (contestant.process.usage()?, usage::of_machine()?);
-    let checked: serde_json::Value =
-        serde_json::from_str(&request(s3, "GET", &format!("/_check?{}", load.events))?)?;
+    let sent = load.first + load.events;
+    let checked = match entrant {
+        Entrant::Agent { outside: Some(url), .. } => outside::check(url, &outside::prefix(dir.path()), sent)?,
+        _ => serde_json::from_str(&request(s3, "GET", &format!("/_check?{sent}"))?)?,
+    };
     let count = |name: &str| checked[name].as_u64().unwrap_or(u64::MAX);
-    Ok(Row {
-        case: name,
+    Ok(Some(Row {
+        case: case.name,
+        contestant: entrant.name(),
         events: load.events,
         event_bytes: load.event_bytes,
         accepted,
-        stored,
+        stored: stored.duration_since(started),
         cpu: after.cpu.saturating_sub(before.cpu),
         machine_cpu: machine_after.saturating_sub(machine_before),
         peak_bytes: after.peak_bytes,
         anonymous_bytes: anonymous.bytes(),
         objects: count("objects"),
-        puts: count("puts"),
+        puts: checked["puts"].as_u64(),
         missing: count("missing"),
         doubled: count("doubled"),
         unknown: count("unknown"),
-    })
+    }))
 }
 
-/// A round in an open loop at `rate` events a second, at most ten seconds of it.
-fn open_loop(case: &Case, args: &RunArgs, rate: f64) -> anyhow::Result<Latency> {
+/// A round in an open loop at `rate` events a second, at most ten seconds of it; `None` where nothing is answered.
+fn open_loop(
+    entrant: Entrant<'_>,
+    case: &Case,
+    args: &RunArgs,
+    rate: f64,
+) -> anyhow::Result<Option<(String, f64, Latency)>> {
+    let Some(mut load) = load_of(entrant, case, args).filter(|load| load.shape != Shape::Lines) else {
+        return Ok(None);
+    };
     let dir = tempfile::tempdir()?;
-    let (_endpoint, s3) = endpoint(dir.path())?;
-    let mut load = load_of(case, args);
+    let (_endpoint, s3) = endpoint(dir.path(), false)?;
     load.events = load.events.min((rate * 10.0) as u32);
-    let contestant = start(Some(case), args, &load, dir.path(), s3)?;
-    latency::measure(load, contestant.addr, rate)
+    let contestant = entrant.start(load.shape, dir.path(), s3)?;
+    let latency = latency::measure(load, &contestant.source, rate)?;
+    Ok(Some((format!("{}, {}", case.name, entrant.name()), rate, latency)))
 }
 
-fn flush(admin: SocketAddr, name: &str, events: u32) -> anyhow::Result<()> {
+/// Has the agent ship all that was sent; returns when it is in S3.
+pub(crate) fn flush(admin: SocketAddr, load: Load) -> anyhow::Result<()> {
+    let events = load.events;
     // Lines without an answer may still be on their way: a flush covers what was accepted before it.
     let deadline = Instant::now() + STORED_WITHIN;
-    if name == "netcat-no-answer" {
+    if load.shape == Shape::Lines {
         let wanted = format!("{events}");
         loop {
             let metrics = request(admin, "GET", "/metrics")?;
@@ -188,17 +221,21 @@ fn flush(admin: SocketAddr, name: &str, events: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wait_for_bytes(s3: SocketAddr, wanted: u64) -> anyhow::Result<()> {
-    let deadline = Instant::now() + STORED_WITHIN;
-    while request(s3, "GET", "/_bytes")?.parse::<u64>()? < wanted {
-        ensure!(Instant::now() < deadline, "not all bytes reached the endpoint within {STORED_WITHIN:?}");
+/// Waits until `wanted` bytes are in the endpoint, or nothing more comes; the moment at which the last ones came.
+fn all_there(s3: SocketAddr, wanted: u64) -> anyhow::Result<Instant> {
+    let (mut there, mut last) = (0, Instant::now());
+    while there != wanted && last.elapsed() < QUIET {
         std::thread::sleep(Duration::from_millis(5));
+        let now = request(s3, "GET", "/_bytes")?.parse()?;
+        if now != there {
+            (there, last) = (now, Instant::now());
+        }
     }
-    Ok(())
+    Ok(last)
 }
 
 /// One request with an empty body on a connection of its own; the answer's body.
-fn request(addr: SocketAddr, method: &str, target: &str) -> anyhow::Result<String> {
+pub(crate) fn request(addr: SocketAddr, method: &str, target: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(addr)?;
     write!(
         stream,

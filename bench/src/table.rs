@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::latency::Latency;
+use crate::plot;
 
 /// One round of one case.
 pub(crate) struct Row {
     pub(crate) case: &'static str,
+    /// Who ran: `floor`, `sluicegate` or a peer.
+    pub(crate) contestant: &'static str,
     pub(crate) events: u32,
     pub(crate) event_bytes: usize,
     /// From the first byte sent to the last answer.
@@ -21,16 +24,17 @@ pub(crate) struct Row {
     pub(crate) peak_bytes: u64,
     pub(crate) anonymous_bytes: u64,
     pub(crate) objects: u64,
-    pub(crate) puts: u64,
+    /// Unknown where another endpoint took them.
+    pub(crate) puts: Option<u64>,
     pub(crate) missing: u64,
     pub(crate) doubled: u64,
     pub(crate) unknown: u64,
 }
 
 const HEAD: &str = "\
-| case | events | bytes | accepted a second | in S3 after | CPU-s per million | times the floor | machine's CPU-s \
+| case | program | events | bytes | accepted a second | in S3 after | CPU-s per million | times the floor | machine's CPU-s \
 per million | peak anonymous | peak resident | objects | PUTs | missing | doubled |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 impl Row {
@@ -42,14 +46,21 @@ impl Row {
         f64::from(self.events) / self.accepted.as_secs_f64()
     }
 
+    /// Until they were in S3.
+    pub(crate) fn stored_per_second(&self) -> f64 {
+        f64::from(self.events) / self.stored.as_secs_f64()
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "case": self.case,
+            "program": self.contestant,
             "events": self.events,
             "event_bytes": self.event_bytes,
             "accepted_per_second": self.accepted_per_second().round(),
             "stored_seconds": self.stored.as_secs_f64(),
             "cpu_seconds_per_million": self.cpu_seconds_per_million(),
+            "accepted_seconds": self.accepted.as_secs_f64(),
             "machine_cpu_seconds": self.machine_cpu.as_secs_f64(),
             "peak_mib": self.peak_bytes >> 20,
             "peak_anonymous_mib": self.anonymous_bytes >> 20,
@@ -62,9 +73,9 @@ impl Row {
     }
 }
 
-/// The median of a figure over the rounds of `case`.
-pub(crate) fn median(rows: &[Row], case: &str, figure: fn(&Row) -> f64) -> f64 {
-    middle(rows.iter().filter(|row| row.case == case).map(figure).collect())
+/// The median of a figure over the rounds of `contestant` in `case`.
+pub(crate) fn median(rows: &[Row], case: &str, contestant: &str, figure: fn(&Row) -> f64) -> f64 {
+    middle(rows.iter().filter(|row| (row.case, row.contestant) == (case, contestant)).map(figure).collect())
 }
 
 fn middle(mut figures: Vec<f64>) -> f64 {
@@ -72,26 +83,25 @@ fn middle(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Medians per case, in the order in which they ran. A case's multiple is that of the floor of the same events in the same round.
+/// Medians per case and program, in the order in which they ran. A multiple is that of the floor of events of the same
+/// size in the same round.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut out = HEAD.to_owned();
-    for (case, event_bytes) in cases(rows) {
-        let of: Vec<&Row> =
-            rows.iter().filter(|row| (row.case, row.event_bytes) == (case, event_bytes)).collect();
+    for of in lines(rows) {
+        let Row { case, contestant, events, event_bytes, .. } = of[0];
         let median = |figure: fn(&Row) -> f64| middle(of.iter().map(|row| figure(row)).collect());
         let _ = writeln!(
             out,
-            "| {case} | {} | {event_bytes} | {:.0} | {:.2} s | {:.2} | {:.2} | {:.2} | {:.0} MiB | {:.0} MiB | {} | {} | {} | {} |",
-            of[0].events,
+            "| {case} | {contestant} | {events} | {event_bytes} | {:.0} | {:.2} s | {:.2} | {:.2} | {:.2} | {:.0} MiB | {:.0} MiB | {} | {} | {} | {} |",
             median(Row::accepted_per_second),
             median(|row| row.stored.as_secs_f64()),
             median(Row::cpu_seconds_per_million),
-            middle(multiples(rows, case, event_bytes)),
+            middle(multiples(rows, &of)),
             median(|row| row.machine_cpu.as_secs_f64() * 1e6 / f64::from(row.events)),
             median(|row| (row.anonymous_bytes >> 20) as f64),
             median(|row| (row.peak_bytes >> 20) as f64),
             median(|row| row.objects as f64),
-            median(|row| row.puts as f64),
+            median(|row| row.puts.map_or(f64::NAN, |puts| puts as f64)),
             median(|row| row.missing as f64),
             median(|row| row.doubled as f64),
         );
@@ -100,26 +110,27 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 }
 
 /// Each round's CPU time over that of the same round's floor.
-fn multiples(rows: &[Row], case: &str, event_bytes: usize) -> Vec<f64> {
-    let cpu = |name: &str| -> Vec<f64> {
-        let of = rows.iter().filter(|row| row.case == name && row.event_bytes == event_bytes);
-        of.map(Row::cpu_seconds_per_million).collect()
-    };
-    cpu(case).iter().zip(cpu("floor")).map(|(cpu, floor)| cpu / floor).collect()
+fn multiples(rows: &[Row], of: &[&Row]) -> Vec<f64> {
+    let floors = rows.iter().filter(|row| (row.contestant, row.event_bytes) == ("floor", of[0].event_bytes));
+    let cpu = Row::cpu_seconds_per_million;
+    of.iter().zip(floors).map(|(row, floor)| cpu(row) / cpu(floor)).collect()
 }
 
-fn cases(rows: &[Row]) -> Vec<(&'static str, usize)> {
-    let mut cases = Vec::new();
+/// The rounds of each line of a table.
+fn lines(rows: &[Row]) -> Vec<Vec<&Row>> {
+    let mut lines: Vec<Vec<&Row>> = Vec::new();
+    let key = |row: &Row| (row.case, row.contestant, row.event_bytes);
     for row in rows {
-        if !cases.contains(&(row.case, row.event_bytes)) {
-            cases.push((row.case, row.event_bytes));
+        match lines.iter_mut().find(|line| key(line[0]) == key(row)) {
+            Some(line) => line.push(row),
+            None => lines.push(vec![row]),
         }
     }
-    cases
+    lines
 }
 
 /// What acknowledgements took at an offered rate.
-pub(crate) fn latencies(measured: &[(&str, f64, Latency)]) -> String {
+pub(crate) fn latencies(measured: &[(String, f64, Latency)]) -> String {
     let mut out = "| open loop | offered a second | accepted a second | refused | p50 | p99 | p99.9 |\n\
                    |---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -141,23 +152,28 @@ pub(crate) fn latencies(measured: &[(&str, f64, Latency)]) -> String {
 /// The multiples of the floor as bars.
 pub(crate) fn svg(rows: &[Row]) -> String {
     // Pixels: where bars begin, a row, and one floor.
-    const LABEL: u32 = 230;
+    const LABEL: u32 = 300;
     const BAR: u32 = 24;
     const UNIT: f64 = 90.0;
-    let cases = cases(rows);
-    let height = BAR * (cases.len() as u32 + 1);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 {height}\" font-family=\"sans-serif\" \
-         font-size=\"13\"><rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\
-         <text x=\"8\" y=\"16\" font-weight=\"bold\">CPU time over the floor of the same bytes and round</text>\n"
+    let lines = lines(rows);
+    let height = BAR * (lines.len() as u32 + 1);
+    let mut out = plot::head(760.0, height.into());
+    let _ = writeln!(
+        out,
+        "<text x=\"8\" y=\"16\" font-weight=\"bold\">CPU time over the floor of the same bytes and round</text>"
     );
-    for (index, (case, event_bytes)) in cases.into_iter().enumerate() {
+    for (index, of) in lines.into_iter().enumerate() {
+        let Row { case, contestant, event_bytes, .. } = of[0];
         let y = BAR * (index as u32 + 1);
-        let multiple = middle(multiples(rows, case, event_bytes));
-        let fill = if case == "floor" { "#999" } else { "#2b6cb0" };
+        let multiple = middle(multiples(rows, &of));
+        let fill = match *contestant {
+            "floor" => "#999",
+            "sluicegate" => "#2b6cb0",
+            _ => "#b7791f",
+        };
         let _ = writeln!(
             out,
-            "<text x=\"8\" y=\"{}\">{case}, {event_bytes} B</text><rect x=\"{LABEL}\" y=\"{}\" width=\"{:.0}\" \
+            "<text x=\"8\" y=\"{}\">{case}, {contestant}, {event_bytes} B</text><rect x=\"{LABEL}\" y=\"{}\" width=\"{:.0}\" \
              height=\"16\" fill=\"{fill}\"/><text x=\"{:.0}\" y=\"{}\">{multiple:.2}</text>",
             y + 16,
             y + 3,

@@ -9,6 +9,9 @@ use crate::workspace::{cargo, root, target};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
+    /// Measure what an event costs as rate, connections, partitions, backlog and overload grow
+    #[arg(long)]
+    scaling: bool,
     /// Passed on to the measurement: --events N, --rounds N, --only CASE, --json FILE ...
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -20,7 +23,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let bin = target().join("release");
     let status = Command::new(bin.join("sluicegate-bench"))
         .current_dir(root())
-        .args(["run", "--agent"])
+        .args([if args.scaling { "scaling" } else { "run" }, "--agent"])
         .arg(bin.join("ingest-agent"))
         .args(&args.arguments)
         .status()?;
