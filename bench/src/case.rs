@@ -1,6 +1,6 @@
 //! The cases: what is sent, and how the agent is set up for it.
 
-use crate::event::{KINDS, Kinds};
+use crate::event::{KINDS, Kinds, WORDS};
 use crate::load::Shape;
 
 /// One row of the table.
@@ -77,10 +77,12 @@ pub(crate) const CASES: &[Case] = &[
     Case { connections: Some(256), ..case("http-256-connections", Shape::Http(100)) },
     case("http-flume-array", Shape::Flume(100)),
     Case {
+        kinds: WORDS,
         setup: Setup { sink: "codec = \"gzip\"\ncodec_level = 1", ..DEFAULTS },
         ..case("http-gzip", Shape::Http(100))
     },
     Case {
+        kinds: WORDS,
         setup: Setup { sink: "codec = \"zstd\"\ncodec_level = 1", ..DEFAULTS },
         ..case("http-zstd", Shape::Http(100))
     },
@@ -96,13 +98,14 @@ pub(crate) const CASES: &[Case] = &[
         ..case("http-tls", Shape::Http(100))
     },
     Case {
-        kinds: Kinds { types: 10, sub_types: 10 },
+        kinds: Kinds { types: 10, sub_types: 10, ..KINDS },
         setup: Setup { sink: "partition = \"t=%{json:t}/s=%{json:s}\"", ..DEFAULTS },
         ..case("http-100-partitions", Shape::Http(100))
     },
     // A day of a games company: JSON events of 870 bytes by day, type and sub type, compressed.
     Case {
         event_bytes: 870,
+        kinds: WORDS,
         setup: Setup {
             // What is not shipped yet keeps to this much of the disk: senders wait for the sink.
             channel: "capacity = \"2GiB\"",

@@ -1,24 +1,38 @@
 //! Events that carry an id: a JSON object of a fixed size, id and fields at fixed places, so that making one costs
 //! a copy and a few digits, and checking a million costs a scan.
 
+use std::ops::Range;
+use std::sync::LazyLock;
+
 /// What stands before the id in every event, as the event is stored.
 pub(crate) const MARK: &[u8] = br#"{"id":""#;
 const ID_DIGITS: usize = 10;
 const FIELD_DIGITS: usize = 2;
+const TEXT: &[u8] = b"the quick brown fox jumps over the lazy dog ";
 
 /// Of how many types `t` and sub types `s` events are, at most 100 each: what partitioned cases partition by.
 #[derive(Clone, Copy)]
 pub(crate) struct Kinds {
     pub(crate) types: u32,
     pub(crate) sub_types: u32,
+    /// Whether each event has words of its own: a text that repeats itself costs a compressor next to nothing.
+    pub(crate) varied: bool,
 }
 
 /// 200 partitions.
-pub(crate) const KINDS: Kinds = Kinds { types: 10, sub_types: 20 };
+pub(crate) const KINDS: Kinds = Kinds { types: 10, sub_types: 20, varied: false };
+
+/// As many, for a compressor.
+pub(crate) const WORDS: Kinds = Kinds { varied: true, ..KINDS };
+
+/// Bytes of words that varied texts are cut from: more than a compressor at its fastest looks back.
+const CORPUS_BYTES: usize = 8 << 20;
+static CORPUS: LazyLock<Vec<u8>> = LazyLock::new(corpus);
 
 /// Writes events of one size in one form.
 pub(crate) struct Events {
     record: Vec<u8>,
+    text: Range<usize>,
     id_at: usize,
     type_at: usize,
     sub_type_at: usize,
@@ -41,7 +55,7 @@ impl Events {
         event.extend_from_slice(&[b'0'; ID_DIGITS]);
         event.extend_from_slice(br#"","t":"00","s":"00","text":""#);
         let text = bytes.saturating_sub(event.len() + 2);
-        event.extend((0..text).map(|i| b"the quick brown fox jumps over the lazy dog "[i % 44]));
+        event.extend(TEXT.iter().cycle().take(text));
         event.extend_from_slice(b"\"}");
         let record = match form {
             Form::Line => [&event[..], b"\n"].concat(),
@@ -55,7 +69,10 @@ impl Events {
             let zeros = memchr::memmem::find(&record, field.as_bytes()).expect("every event has the field");
             zeros + record[zeros..].iter().position(|byte| *byte == b'0').expect("and digits in it")
         };
-        Self { id_at: after("id"), type_at: after("\"t"), sub_type_at: after("\"s"), kinds, record }
+        let begin =
+            memchr::memmem::find(&record, &TEXT[..text.min(TEXT.len())]).expect("every event has a text");
+        let text = begin..begin + text;
+        Self { id_at: after("id"), type_at: after("\"t"), sub_type_at: after("\"s"), kinds, record, text }
     }
 
     /// Bytes that one event takes.
@@ -69,9 +86,37 @@ impl Events {
         out.extend_from_slice(&self.record);
         let record = &mut out[start..];
         digits(&mut record[self.id_at..][..ID_DIGITS], id);
+        if self.kinds.varied {
+            // A multiplicative hash: neighbours get texts from far apart.
+            let from = (u64::from(id) * 0x9e37_79b9) as usize % (CORPUS_BYTES - self.text.len());
+            record[self.text.clone()].copy_from_slice(&CORPUS[from..][..self.text.len()]);
+        }
         digits(&mut record[self.type_at..][..FIELD_DIGITS], id % self.kinds.types);
         digits(&mut record[self.sub_type_at..][..FIELD_DIGITS], id / self.kinds.types % self.kinds.sub_types);
     }
+}
+
+/// Words, the same in every run, few of them often and many seldom.
+fn corpus() -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let words: Vec<Vec<u8>> = (0..4096)
+        .map(|_| {
+            let letters = 2 + next() % 9;
+            (0..letters).map(|_| b'a' + (next() % 26) as u8).chain([b' ']).collect()
+        })
+        .collect();
+    let mut corpus = Vec::with_capacity(CORPUS_BYTES + 16);
+    while corpus.len() < CORPUS_BYTES {
+        let (one, other) = (next() % 4096, next() % 4096);
+        corpus.extend_from_slice(&words[(one * other / 4096) as usize]);
+    }
+    corpus
 }
 
 fn digits(place: &mut [u8], mut number: u32) {

@@ -140,7 +140,7 @@ fn partitions(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
     let setup = Setup { sink: "partition = \"t=%{json:t}/s=%{json:s}\"", ..DEFAULTS };
     let mut points = Vec::new();
     for (types, sub_types) in [(1, 1), (10, 10), (100, 10), (100, 100)] {
-        let load = Load { kinds: Kinds { types, sub_types }, ..load_of(&case::HTTP, args) };
+        let load = Load { kinds: Kinds { types, sub_types, varied: false }, ..load_of(&case::HTTP, args) };
         let measured = measure(args, setup, load, None)?;
         points.push(measured.cost(Axis::Partitions, case::HTTP.name, (types * sub_types).into()));
     }
