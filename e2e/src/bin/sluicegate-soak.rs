@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
         small_disk: true,
         jumping_clock: true,
     };
-    let report = soak::run(options).await;
+    let report = Box::pin(soak::run(options)).await;
     println!("{report}");
     if report.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

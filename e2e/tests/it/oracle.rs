@@ -19,7 +19,7 @@ pub(crate) fn short(seconds: u64) -> Options {
 
 /// Runs it; every promise is looked at there.
 pub(crate) async fn holds(options: Options) {
-    let report = soak::run(options).await;
+    let report = Box::pin(soak::run(options)).await;
     println!("{report}");
     assert!(report.wrong.is_empty() && report.not_run.is_empty(), "{report}");
 }
