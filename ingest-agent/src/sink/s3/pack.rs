@@ -1,10 +1,8 @@
 //! From encoded events to the extents of an object: collected per partition, compressed in independent frames.
 //!
 //! A partition collects raw bytes in memory. At [`FRAME_BYTES`] they become a frame and an extent of the staging log.
-//! When all partitions together hold too much memory the largest are *spilled*. What is at least
-//! [`LEAST_FRAME_BYTES`] becomes a frame early: that costs a few per cent of size, and saves writing and reading the raw
-//! bytes. Less is written as it is, and read back when its frame is due, so that ten thousand small partitions
-//! compress as well as one large.
+//! When all partitions together hold too much memory the largest are *spilled*: written as they are, and read back
+//! when their frame is due, so that a thousand small partitions compress as well as one large.
 
 use std::io;
 
@@ -15,9 +13,6 @@ use crate::sink::codec::{Codec, Compressor};
 /// Raw bytes that make a frame.
 pub(crate) const FRAME_BYTES: u64 = 256 << 10;
 
-/// Raw bytes that may become a frame where memory is short.
-const LEAST_FRAME_BYTES: u64 = 64 << 10;
-
 /// Makes frames and keeps them in the staging log.
 pub(crate) struct Packer {
     /// Where the frames go.
@@ -25,7 +20,7 @@ pub(crate) struct Packer {
     codec: Codec,
     compressor: Compressor,
     frame: Vec<u8>,
-    /// Memory that the packs have taken for raw bytes.
+    /// Raw bytes in memory of all packs.
     memory: u64,
 }
 
@@ -57,29 +52,30 @@ impl Packer {
         Self { staging, codec, compressor, frame: Vec::new(), memory: 0 }
     }
 
-    /// Memory that the packs have taken for raw bytes, filled or not.
+    /// Raw bytes in memory of all packs.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory
     }
 
     /// Adds an encoded event.
     pub(crate) fn add(&mut self, pack: &mut Pack, encoded: [&[u8]; 2]) -> io::Result<()> {
-        let before = pack.raw.capacity();
-        pack.raw.reserve(encoded[0].len() + encoded[1].len());
-        self.memory += (pack.raw.capacity() - before) as u64;
-        pack.raw.extend_from_slice(encoded[0]);
-        pack.raw.extend_from_slice(encoded[1]);
+        for piece in encoded {
+            pack.raw.extend_from_slice(piece);
+            self.memory += piece.len() as u64;
+        }
         if pack.raw_bytes() >= FRAME_BYTES { self.make_frame(pack) } else { Ok(()) }
     }
 
     /// Moves a pack's raw bytes out of memory.
     pub(crate) fn spill(&mut self, pack: &mut Pack) -> io::Result<()> {
-        if self.codec == Codec::None || pack.raw.len() as u64 >= LEAST_FRAME_BYTES {
-            self.make_frame(pack)?;
-        } else if !pack.raw.is_empty() {
-            pack.spilled.push(self.staging.append(&pack.raw)?);
-            pack.spilled_bytes += pack.raw.len() as u64;
+        if pack.raw.is_empty() {
+            return Ok(());
         }
+        if self.codec == Codec::None {
+            return self.make_frame(pack);
+        }
+        pack.spilled.push(self.staging.append(&pack.raw)?);
+        pack.spilled_bytes += pack.raw.len() as u64;
         self.forget(pack);
         Ok(())
     }
@@ -87,7 +83,6 @@ impl Packer {
     /// Finishes a pack: its object is whole in the staging log, not synced yet.
     pub(crate) fn finish(&mut self, mut pack: Pack) -> io::Result<Packed> {
         self.make_frame(&mut pack)?;
-        self.forget(&mut pack);
         Ok(Packed { extents: pack.extents, length: pack.length, crc32c: pack.crc32c })
     }
 
@@ -126,8 +121,7 @@ impl Packer {
         self.staging.free(&pack.spilled);
         pack.spilled.clear();
         pack.spilled_bytes = 0;
-        // The memory stays: where a frame was filled, the next one is coming.
-        pack.raw.clear();
+        self.forget(pack);
         Ok(())
     }
 
@@ -156,7 +150,7 @@ impl Packer {
     }
 
     fn forget(&mut self, pack: &mut Pack) {
-        self.memory -= pack.memory_bytes();
+        self.memory -= pack.raw.len() as u64;
         // A small buffer is given back too: thousands of them would be the memory that this bounds.
         pack.raw = Vec::new();
     }
@@ -168,9 +162,9 @@ impl Pack {
         self.spilled_bytes + self.raw.len() as u64
     }
 
-    /// Memory that it has taken for raw bytes.
+    /// Raw bytes in memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.raw.capacity() as u64
+        self.raw.len() as u64
     }
 
     /// Bytes of the object as far as they are made.
