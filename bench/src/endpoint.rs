@@ -27,6 +27,8 @@ struct Store {
 pub(crate) struct Object {
     /// Without the query: the parts of an upload are pieces of one key.
     pub(crate) key: String,
+    /// Which part of an upload it is; 0 for a whole object.
+    pub(crate) part: u32,
     pub(crate) encoding: Encoding,
     /// Whether heads of pieces (`aws-chunked`) stand between the bytes.
     pub(crate) in_pieces: bool,
@@ -83,12 +85,14 @@ fn answer(head: &Head, body: Vec<u8>, store: &Mutex<Store>) -> (&'static str, St
     let mut store = store.lock().expect("no thread panics while it holds the store");
     let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
     match (head.method.as_str(), path, query) {
-        ("PUT", key, _) => {
+        ("PUT", key, query) => {
             store.puts += 1;
             store.bytes += head.event_bytes() as u64;
             let encoding = Encoding::of(key, head.encoding.as_deref());
             let in_pieces = head.decoded_length.is_some();
-            store.objects.push(Object { key: key.to_owned(), encoding, in_pieces, bytes: body });
+            let part = query.split('&').find_map(|pair| pair.strip_prefix("partNumber="));
+            let part = part.and_then(|number| number.parse().ok()).unwrap_or(0);
+            store.objects.push(Object { key: key.to_owned(), part, encoding, in_pieces, bytes: body });
             ("200 OK", String::new())
         }
         ("POST", key, "uploads" | "uploads=") => (
@@ -114,7 +118,21 @@ fn answer(head: &Head, body: Vec<u8>, store: &Mutex<Store>) -> (&'static str, St
 
 fn check(store: &Store, events: u32) -> serde_json::Value {
     let mut found = Found::new(events);
-    store.objects.iter().for_each(|object| found.add(object));
+    let mut pieces: Vec<&Object> = store.objects.iter().collect();
+    pieces.sort_by_key(|piece| (&piece.key, piece.part));
+    for whole in pieces.chunk_by(|one, next| one.key == next.key && next.part > 0) {
+        match whole {
+            [object] => found.add(object),
+            // An id, or what a compressor made, may lie across parts.
+            parts => found.add(&Object {
+                key: parts[0].key.clone(),
+                part: 0,
+                encoding: parts[0].encoding,
+                in_pieces: false,
+                bytes: parts.iter().flat_map(|part| part.stored().into_owned()).collect(),
+            }),
+        }
+    }
     found.report(Some(store.puts))
 }
 
@@ -150,8 +168,13 @@ impl Found {
 // === impl Object ===
 
 impl Object {
+    /// The bytes without the heads of pieces.
+    fn stored(&self) -> Cow<'_, [u8]> {
+        if self.in_pieces { joined(&self.bytes).into() } else { Cow::from(&self.bytes) }
+    }
+
     pub(crate) fn decompressed(&self) -> std::io::Result<Cow<'_, [u8]>> {
-        let bytes = if self.in_pieces { joined(&self.bytes).into() } else { Cow::from(&self.bytes) };
+        let bytes = self.stored();
         let mut plain = Vec::new();
         match self.encoding {
             Encoding::Plain => return Ok(bytes),

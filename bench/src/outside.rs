@@ -44,7 +44,7 @@ pub(crate) fn check(url: &str, prefix: &str, events: u32) -> anyhow::Result<serd
                     Ok(bytes)
                 });
                 let (key, encoding) = (listed.key.clone(), Encoding::of(&listed.key, None));
-                found.add(&Object { key, encoding, in_pieces: false, bytes: bytes.await? });
+                found.add(&Object { key, part: 0, encoding, in_pieces: false, bytes: bytes.await? });
             }
             match page.objects.last() {
                 Some(last) if page.truncated => after = Some(last.key.clone()),
