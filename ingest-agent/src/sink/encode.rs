@@ -41,13 +41,9 @@ impl Encoder {
     /// Appends the encoded event to `out`.
     #[inline]
     pub fn encode(self, event: &EventRef<'_>, arrival_ms: i64, out: &mut Vec<u8>) {
-        match self {
-            Self::Text => {
-                out.extend_from_slice(event.body);
-                out.push(b'\n');
-            }
-            Self::Raw => out.extend_from_slice(event.body),
-            Self::JsonLines => json_line(event, arrival_ms, out),
+        match self.around(event.body) {
+            Some(pieces) => pieces.into_iter().for_each(|piece| out.extend_from_slice(piece)),
+            None => json_line(event, arrival_ms, out),
         }
     }
 
@@ -59,14 +55,20 @@ impl Encoder {
         arrival_ms: i64,
         made: &'a mut Vec<u8>,
     ) -> [&'a [u8]; 2] {
+        self.around(event.body).unwrap_or_else(|| {
+            made.clear();
+            json_line(event, arrival_ms, made);
+            [made, b""]
+        })
+    }
+
+    /// The body and what follows it, where that is all.
+    #[inline]
+    fn around(self, body: &[u8]) -> Option<[&[u8]; 2]> {
         match self {
-            Self::Text => [event.body, b"\n"],
-            Self::Raw => [event.body, b""],
-            Self::JsonLines => {
-                made.clear();
-                json_line(event, arrival_ms, made);
-                [made, b""]
-            }
+            Self::Text => Some([body, b"\n"]),
+            Self::Raw => Some([body, b""]),
+            Self::JsonLines => None,
         }
     }
 
