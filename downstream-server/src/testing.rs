@@ -122,6 +122,17 @@ impl Home {
     }
 }
 
+/// Asks for what no message tells, until it is so or there is no hope.
+pub(crate) async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
 /// An effect that holds the inbox's writer, within its transaction, until it is let go.
 pub(crate) struct Hold {
     begun: Option<oneshot::Sender<()>>,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{S3Config, S3Credentials};
 use crate::inbox::{Next, Query, Totals};
-use crate::testing::{Site, config, handled, metadata_of};
+use crate::testing::{Site, config, eventually, handled, metadata_of};
 
 /// A queue with a dead-letter queue, and a server that pulls from it.
 struct Bench {
@@ -92,9 +92,7 @@ impl Bench {
     }
 
     async fn until_held(&self, url: &str, count: u64) {
-        while self.held(url).await != count {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually("the queue holds what it should", async || self.held(url).await == count).await;
     }
 
     fn pulled(&self, outcome: &'static str) -> u64 {
@@ -174,9 +172,8 @@ async fn a_message_is_kept_from_others_for_as_long_as_the_inbox_does_not_take_it
     bench.send(s3_event("logs", "k")).await;
     let running = bench.run();
     // Far longer than its visibility without a sign of life.
-    while bench.site.app.metrics.pull_prolonged.get() < 6 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let metrics = &bench.site.app.metrics;
+    eventually("it was prolonged six times", async || metrics.pull_prolonged.get() >= 6).await;
     assert_eq!((bench.held(&bench.url).await, bench.held(&bench.dead_url).await), (1, 0));
     bench.site.beside("DROP TRIGGER refuse");
     bench.until_held(&bench.url, 0).await;
@@ -189,12 +186,13 @@ async fn a_message_is_kept_from_others_for_as_long_as_the_inbox_does_not_take_it
 async fn a_message_is_deleted_only_when_its_object_is_done_if_so_configured() {
     let bench = Bench::new(&["--pull-delete-when", "done"]).await;
     let inbox = bench.site.app.inbox.clone();
+    let mut changes = inbox.changes();
     let key = format!("events/{}.txt", metadata_of(1).cut);
     bench.send(s3_event("logs", &key)).await;
     bench.send(s3_event("logs", "bad")).await;
     let running = bench.run();
     while inbox.totals().owed < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        changes.recv().await.unwrap();
     }
     assert_eq!(bench.held(&bench.url).await, 2);
     // One is done, the other is given up.

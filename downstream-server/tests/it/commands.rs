@@ -7,7 +7,7 @@ use blob_store::MemoryStore;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::site::{Site, eventually, store};
+use crate::site::{Site, store};
 
 /// A server that runs this shell line in `dir` for each object.
 async fn site(dir: &Path, bucket: &Arc<MemoryStore>, line: &str, flags: &[&str]) -> Site {
@@ -43,10 +43,11 @@ async fn a_failing_command_is_tried_to_the_limit_and_its_last_words_are_the_reas
     let line = "echo try >> tries; echo no such table >&2; exit 1";
     let site = site(dir.path(), &bucket, line, &["--retry-attempts", "3"]).await;
     site.notify("k").await;
-    let dead = eventually("the object is dead", async || {
-        site.get("/v1/objects?state=dead").await["objects"].as_array().unwrap().first().cloned()
-    })
-    .await;
+    let dead = site
+        .eventually("the object is dead", async || {
+            site.get("/v1/objects?state=dead").await["objects"].as_array().unwrap().first().cloned()
+        })
+        .await;
     assert_eq!(
         dead["last_error"],
         "handling the object: the command ended with exit code 1; it said: no such table"

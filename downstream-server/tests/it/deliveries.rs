@@ -9,7 +9,7 @@ use downstream_server::inbox::{Database, DatabaseError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::site::{Site, eventually, store};
+use crate::site::{Site, store};
 
 fn content(number: usize) -> String {
     (0..50).map(|line| format!("{{\"object\":{number},\"line\":{line}}}\n")).collect::<Vec<_>>().concat()
@@ -43,7 +43,7 @@ async fn every_line_is_in_the_file_once_over_failing_fetches_repeated_notices_an
     }
     let site = Site::start(dir.path(), bucket.clone(), None, &flags).await;
     site.until_done(OBJECTS as u64).await;
-    eventually("nothing is owed", async || {
+    site.eventually("nothing is owed", async || {
         let totals = site.get("/v1/summary").await["totals"].clone();
         (totals["owed"] == 0 && totals["fetching"] == 0).then_some(())
     })
@@ -65,11 +65,12 @@ async fn a_missing_object_is_tried_a_bounded_number_of_times_and_then_gone_with_
     let bucket = Arc::new(MemoryStore::new("logs"));
     let site = Site::start(dir.path(), bucket, None, &["--retry-missing-attempts", "3"]).await;
     site.notify("never/stored").await;
-    let dead = eventually("the object is gone", async || {
-        let dead = site.get("/v1/objects?state=gone").await;
-        dead["objects"].as_array().unwrap().first().cloned()
-    })
-    .await;
+    let dead = site
+        .eventually("the object is gone", async || {
+            let dead = site.get("/v1/objects?state=gone").await;
+            dead["objects"].as_array().unwrap().first().cloned()
+        })
+        .await;
     assert_eq!((&dead["key"], &dead["attempts"]), (&"never/stored".into(), &3.into()));
     let reason = dead["last_error"].as_str().unwrap();
     assert!(reason.starts_with("getting object never/stored: "), "{reason}");
@@ -82,18 +83,19 @@ async fn an_object_that_is_later_than_its_notice_still_arrives_and_is_shown_as_i
     let bucket = Arc::new(MemoryStore::new("logs"));
     let site = Site::start(dir.path(), bucket.clone(), None, &["--retry-missing-attempts", "1000"]).await;
     site.notify("late").await;
-    eventually("an attempt missed it", async || {
+    site.eventually("an attempt missed it", async || {
         let listing = site.get("/v1/objects").await;
         (listing["objects"][0]["attempts"].as_u64() > Some(0)).then_some(())
     })
     .await;
     store(&*bucket, "late", "first <b>line</b>\nsecond\n").await;
     site.until_done(1).await;
-    let recent = eventually("the lines are shown", async || {
-        let lines = site.get("/v1/recent").await["lines"].clone();
-        (lines != serde_json::json!([])).then_some(lines)
-    })
-    .await;
+    let recent = site
+        .eventually("the lines are shown", async || {
+            let lines = site.get("/v1/recent").await["lines"].clone();
+            (lines != serde_json::json!([])).then_some(lines)
+        })
+        .await;
     let expected = serde_json::json!([
         { "object": 1, "text": "first <b>line</b>" },
         { "object": 1, "text": "second" },
@@ -204,10 +206,11 @@ async fn an_object_that_was_overwritten_before_it_was_fetched_is_gone_and_its_su
         assert_eq!(site.tell(&notice).await.0, 202);
     }
     site.until_done(1).await;
-    let gone = eventually("the first is gone", async || {
-        site.get("/v1/objects?state=gone").await["objects"].as_array().unwrap().first().cloned()
-    })
-    .await;
+    let gone = site
+        .eventually("the first is gone", async || {
+            site.get("/v1/objects?state=gone").await["objects"].as_array().unwrap().first().cloned()
+        })
+        .await;
     let reason = gone["last_error"].as_str().unwrap();
     assert!(reason.starts_with("the object was overwritten: the notice told of etag etag-1"), "{reason}");
     site.stop().await;

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::site::{Site, eventually};
+use crate::site::Site;
 
 const CUTS: u64 = 12;
 
@@ -57,7 +57,7 @@ fn flags(out: &Path) -> [&str; 6] {
 }
 
 async fn until_idle(site: &Site) -> Value {
-    eventually("nothing is owed", async || {
+    site.eventually("nothing is owed", async || {
         let totals = site.get("/v1/summary").await["totals"].clone();
         (totals["owed"] == 0 && totals["fetching"] == 0).then_some(totals)
     })

@@ -105,12 +105,31 @@ impl Site {
     /// Waits until so many objects are done.
     pub(crate) async fn until_done(&self, count: u64) {
         let what = format!("{count} objects are done");
-        eventually(&what, async || (self.get("/v1/summary").await["totals"]["done"] == count).then_some(()))
-            .await;
+        let done = async || (self.get("/v1/summary").await["totals"]["done"] == count).then_some(());
+        self.eventually(&what, done).await;
+    }
+
+    /// Asks at each message of the server's own stream until there is an answer.
+    pub(crate) async fn eventually<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let request = format!("GET /v1/stream HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let asking = async {
+            let mut messages = [0; 4096];
+            loop {
+                // The first are the head: from there on nothing is missed.
+                assert!(stream.read(&mut messages).await.unwrap() > 0, "the server hung up");
+                if let Some(answer) = ask().await {
+                    return answer;
+                }
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, asking).await;
+        waited.unwrap_or_else(|_| panic!("waited in vain until {what}"))
     }
 }
 
-/// Asks until there is an answer, for as long as there is hope.
+/// Asks for what no message tells, a file or an exit, until there is an answer or no hope.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

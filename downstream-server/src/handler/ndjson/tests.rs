@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::fetch::FetchError;
 use crate::inbox::{Claim, Finished, InboxError, Place, Report};
-use crate::testing::{config, inbox};
+use crate::testing::{config, eventually, inbox};
 
 /// A server's folder, its handler's file, and the store; without workers, so that a test can
 /// stop between any two steps.
@@ -355,9 +355,7 @@ async fn an_old_file_is_left_while_nothing_arrives_and_an_empty_one_stays() {
     bench.arrive("a", "a1\n").await;
     bench.drain().await;
     let expected = files(&[("out.ndjson", "a1\n"), ("out-000001.ndjson", "")]);
-    while bench.files() != expected {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the old file was left", async || bench.files() == expected).await;
     let bench = bench.reopen().await;
     bench.arrive("b", "b1\n").await;
     bench.drain().await;
