@@ -109,7 +109,7 @@ pub(crate) const CASES: &[Case] = &[
         setup: Setup {
             // What is not shipped yet keeps to this much of the disk: senders wait for the sink.
             channel: "capacity = \"2GiB\"",
-            sink: "codec = \"zstd\"\ncodec_level = 1\npartition = \"%Y/%m/%d/%{json:t}/%{json:s}\"",
+            sink: "codec = \"zstd\"\ncodec_level = 1\npartition = \"%Y/%m/%d/%{json:t}/%{json:s}\"\nstaging_memory = \"64MiB\"",
             ..DEFAULTS
         },
         ..case("plumbee", Shape::Http(100))

@@ -45,16 +45,14 @@ impl Entrant<'_> {
         }
     }
 
-    /// The shape in which it takes what `case` sends, and of how many events one is sent; `None`: it does not.
-    pub(crate) fn takes(self, case: &Case) -> Option<(Shape, u32)> {
+    /// The shape in which it takes what `case` sends; `None`: it does not.
+    pub(crate) fn takes(self, case: &Case) -> Option<Shape> {
         match self {
-            Self::Floor { .. } => Some((Shape::Lines, case.one_in)),
-            Self::Agent { .. } => Some((case.shape, case.one_in)),
+            Self::Floor { .. } => Some(Shape::Lines),
+            Self::Agent { .. } => Some(case.shape),
             // Codecs and partitions are not set up for them.
             Self::Peer(_) if case.setup != crate::case::DEFAULTS => None,
-            Self::Peer(found) => {
-                (found.peer.takes)(case.shape).map(|(shape, one_in)| (shape, one_in * case.one_in))
-            }
+            Self::Peer(found) => (found.peer.takes)(case.shape),
         }
     }
 

@@ -21,8 +21,8 @@ pub(crate) struct Peer {
     /// Its files: a name and a text with places to fill in.
     files: &'static [(&'static str, &'static str)],
     sync: &'static str,
-    /// The shape in which it takes what a case sends, and of how many events one is enough; `None`: not at all.
-    pub(crate) takes: fn(Shape) -> Option<(Shape, u32)>,
+    /// The shape in which it takes what a case sends; `None`: not at all.
+    pub(crate) takes: fn(Shape) -> Option<Shape>,
 }
 
 /// A peer that this machine has.
@@ -40,9 +40,8 @@ const FLUENT_BIT: Peer = Peer {
     files: &[("fluent-bit.yaml", include_str!("../contestants/fluent-bit.yaml"))],
     sync: "full",
     takes: |shape| match shape {
-        Shape::Netcat => Some((Shape::Lines, 1)),
-        // Each request is synced by itself: some hundred a second.
-        Shape::Http(each) => Some((Shape::HttpAsJson(each), 20)),
+        Shape::Netcat => Some(Shape::Lines),
+        Shape::Http(each) => Some(Shape::HttpAsJson(each)),
         _ => None,
     },
 };
@@ -57,22 +56,13 @@ const PEERS: [Peer; 4] = [
         files: &[("vector.yaml", include_str!("../contestants/vector.yaml"))],
         sync: "",
         takes: |shape| match shape {
-            Shape::Netcat => Some((Shape::Lines, 1)),
-            Shape::Http(_) => Some((shape, 1)),
+            Shape::Netcat => Some(Shape::Lines),
+            Shape::Http(_) => Some(shape),
             _ => None,
         },
     },
     FLUENT_BIT,
-    Peer {
-        name: "fluent-bit-unsynced",
-        sync: "normal",
-        takes: |shape| match shape {
-            Shape::Netcat => Some((Shape::Lines, 1)),
-            Shape::Http(each) => Some((Shape::HttpAsJson(each), 1)),
-            _ => None,
-        },
-        ..FLUENT_BIT
-    },
+    Peer { name: "fluent-bit-unsynced", sync: "normal", ..FLUENT_BIT },
     Peer {
         name: "flume",
         variable: "SLUICEGATE_BENCH_FLUME",
@@ -85,9 +75,9 @@ const PEERS: [Peer; 4] = [
         ],
         sync: "",
         takes: |shape| match shape {
-            Shape::Netcat | Shape::Flume(_) => Some((shape, 1)),
+            Shape::Netcat | Shape::Flume(_) => Some(shape),
             // It knows no NDJSON.
-            Shape::Http(each) => Some((Shape::Flume(each), 1)),
+            Shape::Http(each) => Some(Shape::Flume(each)),
             _ => None,
         },
     },

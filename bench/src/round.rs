@@ -104,13 +104,13 @@ fn checked(row: Row) -> anyhow::Result<Row> {
 
 /// What `entrant` is sent in `case`, in the shape in which it takes it.
 fn load_of(entrant: Entrant<'_>, case: &Case, args: &RunArgs) -> Option<Load> {
-    let (shape, one_in) = entrant.takes(case)?;
+    let shape = entrant.takes(case)?;
     // It keeps all its bytes on the disk, and its cost is the same for each.
     let most = if matches!(entrant, Entrant::Floor { .. }) { FLOOR_EVENTS } else { u32::MAX };
     Some(Load {
         shape,
         first: 0,
-        events: (args.events / one_in).clamp(1, most),
+        events: (args.events / case.one_in).clamp(1, most),
         event_bytes: case.event_bytes,
         connections: case.connections.unwrap_or(args.connections),
         kinds: case.kinds,

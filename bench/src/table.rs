@@ -151,11 +151,12 @@ pub(crate) fn latencies(measured: &[(String, f64, Latency)]) -> String {
 
 /// The multiples of the floor as bars.
 pub(crate) fn svg(rows: &[Row]) -> String {
-    // Pixels: where bars begin, a row, and one floor.
+    // Pixels: where bars begin, a row, and the longest bar.
     const LABEL: u32 = 300;
     const BAR: u32 = 24;
-    const UNIT: f64 = 90.0;
+    const LONGEST: f64 = 390.0;
     let lines = lines(rows);
+    let longest = lines.iter().map(|of| middle(multiples(rows, of))).fold(1.0, f64::max);
     let height = BAR * (lines.len() as u32 + 1);
     let mut out = plot::head(760.0, height.into());
     let _ = writeln!(
@@ -177,8 +178,8 @@ pub(crate) fn svg(rows: &[Row]) -> String {
              height=\"16\" fill=\"{fill}\"/><text x=\"{:.0}\" y=\"{}\">{multiple:.2}</text>",
             y + 16,
             y + 3,
-            multiple * UNIT,
-            f64::from(LABEL) + multiple * UNIT + 6.0,
+            multiple / longest * LONGEST,
+            f64::from(LABEL) + multiple / longest * LONGEST + 6.0,
             y + 16,
         );
     }
