@@ -107,7 +107,7 @@ pub(super) const KEYS: Keys = Keys {
         ),
         optional(
             "retain_high",
-            "When the channel holds more than this, the partitions with the oldest events are sealed early; half of its capacity if absent.",
+            "When open partitions keep more than this in the channel, the older ones are sealed early; half of its capacity at most, and if absent.",
         ),
         key(
             "put_limit",

@@ -44,7 +44,8 @@ pub struct S3SinkConfig {
     /// The bytes of each of the journal's two files, allocated ahead. A quarter of it bounds what the sink keeps in
     /// memory of positions and of cuts that wait.
     pub journal_bytes: u64,
-    /// When the channel holds more bytes than this, the partitions with the oldest events are sealed early.
+    /// When open partitions keep more bytes than this in the channel, the older ones are sealed early; half of its
+    /// capacity at most.
     pub retain_high_bytes: u64,
     /// The largest object that is sent in one request, in bytes; larger ones go in parts.
     pub put_limit_bytes: u64,

@@ -177,6 +177,11 @@ impl Gather {
         self.open.len() + usize::from(self.dead.is_some())
     }
 
+    /// The lowest position that an open cut holds.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.open.values().chain(&self.dead).map(|open| open.runs.first()).min()
+    }
+
     /// Bytes of memory that the open cuts take besides their packs.
     pub(crate) fn heap_bytes(&self) -> u64 {
         let dead =

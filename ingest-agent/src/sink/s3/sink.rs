@@ -233,7 +233,7 @@ impl Sink {
         }
     }
 
-    /// Closes the cuts that have waited long enough, that a flush waits for, or that pin a channel that fills up.
+    /// Closes the cuts that have waited long enough, that a flush waits for, or that pin the channel.
     fn close_due(&mut self, turn: Turn) {
         // After a restart every cut would look old before it is as full as it can be.
         if self.position >= self.replay_end || turn != Turn::More {
@@ -245,16 +245,28 @@ impl Sink {
                 flush.closed = true;
             }
         }
+        self.unpin(turn);
+    }
+
+    /// Closes the older half of the cuts that keep a channel which fills up from deleting events. What is not read yet
+    /// and what is on its way already is freed by no seal: while that is what fills it, sealing sooner makes crumbs.
+    fn unpin(&mut self, turn: Turn) {
         let stats = self.channel.channel().stats();
-        let high = self.shared.config.retain_high_bytes.min(stats.capacity_bytes / 2);
-        if stats.used_bytes > high {
-            let released = self.shared.ledger().state().released();
-            let middle = released + self.position.saturating_sub(released) / 2;
-            self.gather.close(|open| open.runs.first() <= middle);
-        }
-        if stats.refused_full > self.refused_full {
+        let mut most = self.shared.config.retain_high_bytes.min(stats.capacity_bytes / 2);
+        if turn == Turn::CaughtUp && stats.refused_full > self.refused_full {
             self.refused_full = stats.refused_full;
-            self.gather.close(|_| true);
+            // A memory channel may be full of few bytes.
+            most = most.min(stats.used_bytes / 4);
+        }
+        if stats.used_bytes <= most {
+            return;
+        }
+        let Some(first) = self.gather.first() else { return };
+        let open = self.position.saturating_sub(first);
+        // As if all events were of one size.
+        let pinned = stats.used_bytes as f64 * (open as f64 / (stats.next - stats.first).max(1) as f64);
+        if pinned > most as f64 {
+            self.gather.close(|cut| cut.runs.first() <= first + open / 2);
         }
     }
 

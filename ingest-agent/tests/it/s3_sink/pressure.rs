@@ -8,7 +8,7 @@ use durable_channel::{Channel, MemoryChannel, Options};
 use ingest_agent::channel::ChannelHandle;
 use ingest_agent::event;
 use ingest_agent::sink::codec::Codec;
-use ingest_agent::sink::s3::{FailPoints, RollConfig, S3SinkConfig};
+use ingest_agent::sink::s3::{FailPoints, RetryConfig, RollConfig, S3SinkConfig};
 
 use super::rig::{Open, append, audit, config, objects, start, store, until};
 
@@ -31,6 +31,11 @@ fn partitioned() -> S3SinkConfig {
     // Whatever ends together is recorded with one sync.
     config.upload_concurrency = 64;
     config
+}
+
+fn every_other_put_fails() -> FaultPlan {
+    let faults = [Some(Fault::Before(ErrorKind::Server)), None].into_iter().cycle().take(100_000);
+    FaultPlan::default().script(Operation::Put, faults)
 }
 
 fn connection_lost() -> FaultPlan {
@@ -145,4 +150,89 @@ async fn a_store_that_is_away_costs_no_event_before_the_channel_is_full_and_ship
         assert_eq!((lines.len(), lines.values().max()), (taken * 20 + 1, Some(&1)));
         open.close();
     }
+}
+
+#[tokio::test]
+async fn a_backlog_that_fills_the_channel_is_shipped_in_objects_as_large_as_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::of(dir.path(), small(), &["s3"]).await;
+    let taken = fill(&open, 0).await;
+    let mut config = partitioned();
+    config.codec = Codec::None;
+    let running = open.start(config, &store, FailPoints::default());
+    running.flush().await;
+    running.stop().await.unwrap();
+    let found = objects(&store).await;
+    assert_eq!(audit(&found).len(), taken * 20);
+    // Of a mebibyte each, and the rest of both partitions.
+    assert!(found.len() as u64 <= CAPACITY / (1 << 20) + 2, "{} objects", found.len());
+    open.close();
+}
+
+#[tokio::test]
+async fn a_sink_that_is_slower_than_its_producers_still_makes_large_objects() {
+    const PARTITIONS: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::of(dir.path(), small(), &["s3"]).await;
+    let mut config = partitioned();
+    config.roll.bytes = None;
+    let running = open.start(config, &store, FailPoints::default());
+    let mut appended = 0;
+    while appended < 4 * CAPACITY {
+        let mut batch = open.channel.batch();
+        for partition in 0..PARTITIONS {
+            let (name, body) =
+                (partition.to_string(), format!("{appended} {partition} {}", "#".repeat(1000)));
+            batch.push(|buf| event::encode(buf, None, Some(("p", &*name)), body.as_bytes()));
+        }
+        // It waits for nothing but room.
+        match open.channel.channel().append(batch) {
+            Ok(_) => appended += 1000 * PARTITIONS as u64,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+    assert!(open.channel.channel().stats().refused_full > 0);
+    running.flush().await;
+    running.stop().await.unwrap();
+    let found = objects(&store).await;
+    // Every partition is sealed once for each half of the channel that went through, and at the end.
+    let rounds = found.len().div_ceil(PARTITIONS);
+    assert!(rounds <= 2 * 4 + 4, "{} objects", found.len());
+    audit(&found);
+    open.close();
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_gets_large_objects_though_the_journal_bounds_what_waits() {
+    const PARTITIONS: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = store();
+    let open = Open::of(dir.path(), Open::options(), &["s3"]).await;
+    for number in 0..10_000 {
+        let bodies =
+            (0..PARTITIONS).map(|partition| (partition.to_string(), format!("{number} {partition:150}")));
+        let bodies: Vec<_> = bodies.collect();
+        let mut batch = open.channel.batch();
+        for (name, body) in &bodies {
+            batch.push(|buf| event::encode(buf, None, Some(("p", &**name)), body.as_bytes()));
+        }
+        open.channel.channel().append(batch).unwrap();
+    }
+    let mut config = partitioned();
+    config.roll.bytes = None;
+    config.retain_high_bytes = u64::MAX;
+    // An eighth of it holds the positions of some 65,000 events.
+    config.journal_bytes = 1 << 20;
+    config.upload_concurrency = 1;
+    config.retry = RetryConfig { base: Duration::from_millis(20), max: Duration::from_millis(20) };
+    store.set_plan(every_other_put_fails());
+    let running = open.start(config, &store, FailPoints::default());
+    running.flush().await;
+    running.stop().await.unwrap();
+    let found = objects(&store).await;
+    assert_eq!(audit(&found).len(), 10_000 * PARTITIONS);
+    assert!(found.len() <= 6 * PARTITIONS, "{} objects", found.len());
+    open.close();
 }

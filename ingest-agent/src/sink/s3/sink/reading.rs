@@ -102,7 +102,10 @@ impl Sink {
     fn make_room(&mut self) -> bool {
         let config = &self.shared.config;
         let most = config.journal_bytes / STATE_SHARE;
-        let state_bytes = self.shared.ledger().state().heap_bytes();
+        let (state_bytes, shipping) = {
+            let ledger = self.shared.ledger();
+            (ledger.state().heap_bytes(), ledger.state().to_ship().next().is_some())
+        };
         if state_bytes + self.gather.heap_bytes() > most {
             self.gather.close(|_| true);
         }
@@ -115,6 +118,8 @@ impl Sink {
         } else if let (true, Some(oldest)) = (over, oldest) {
             self.gather.close(|open| open.is_in(oldest));
         }
+        // While uploads make room, half of it must be free: what is read into less is sealed as crumbs.
+        let most = if shipping { most / 2 } else { most };
         !over && !squeezed && state_bytes <= most
     }
 }
