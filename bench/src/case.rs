@@ -109,7 +109,9 @@ pub(crate) const CASES: &[Case] = &[
         setup: Setup {
             // What is not shipped yet keeps to this much of the disk: senders wait for the sink.
             channel: "capacity = \"2GiB\"",
-            sink: "codec = \"zstd\"\ncodec_level = 1\npartition = \"%Y/%m/%d/%{json:t}/%{json:s}\"\nstaging_memory = \"64MiB\"",
+            // A frame of 256 KiB in memory for each partition, and the other core to compress.
+            sink: "codec = \"zstd\"\ncodec_level = 1\npartition = \"%Y/%m/%d/%{json:t}/%{json:s}\"\n\
+                   staging_memory = \"64MiB\"\ncompression_threads = 1",
             ..DEFAULTS
         },
         ..case("plumbee", Shape::Http(100))

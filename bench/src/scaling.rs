@@ -137,10 +137,15 @@ fn connections(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
 }
 
 fn partitions(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
-    let setup = Setup { sink: "partition = \"t=%{json:t}/s=%{json:s}\"", ..DEFAULTS };
+    // Positions of many open cuts take more than the default, which would seal them after a hundred events each.
+    let sink = "journal = \"256MiB\"\npartition = \"t=%{json:t}/s=%{json:s}\"";
+    let setup = Setup { sink, ..DEFAULTS };
     let mut points = Vec::new();
     for (types, sub_types) in [(1, 1), (10, 10), (100, 10), (100, 100)] {
-        let load = Load { kinds: Kinds { types, sub_types, varied: false }, ..load_of(&case::HTTP, args) };
+        // Enough of them that an object holds some hundred events: what a put costs is not what is varied.
+        let events = args.events.saturating_mul(4);
+        let load =
+            Load { events, kinds: Kinds { types, sub_types, varied: false }, ..load_of(&case::HTTP, args) };
         let measured = measure(args, setup, load, None)?;
         points.push(measured.cost(Axis::Partitions, case::HTTP.name, (types * sub_types).into()));
     }
@@ -150,7 +155,9 @@ fn partitions(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
 /// Offers up to three times what is taken, from many connections, to an agent that soon says no.
 fn overload(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
     let setup = Setup { http: "room_timeout = \"20ms\"", ..DEFAULTS };
-    let load = Load { connections: 512, ..load_of(&case::HTTP, args) };
+    // Some seconds of it.
+    let events = args.events.saturating_mul(5);
+    let load = Load { connections: 512, events, ..load_of(&case::HTTP, args) };
     let most = measure(args, DEFAULTS, load, None)?.accepted_per_second;
     let mut points = Vec::new();
     for times in [1.0, 1.5, 2.0, 3.0] {

@@ -98,6 +98,7 @@ fn config(template: &str, codec: Codec) -> S3SinkConfig {
         unresolved: Unresolved::Fallback,
         encoder: Encoder::Text,
         codec,
+        compression_threads: 0,
         roll: RollConfig {
             bytes: Some(4 << 20),
             uncompressed_bytes: None,

@@ -88,6 +88,10 @@ pub(super) const KEYS: Keys = Keys {
             "codec_level",
             "The compression level: 1 to 9 for gzip (6 if absent), -7 to 19 for zstd (3 if absent).",
         ),
+        optional(
+            "compression_threads",
+            "Threads that compress beside the sink's own, 64 at most; one for each core above two, but no more than four, if absent.",
+        ),
         key("max_event", "\"16MiB\"", "The largest encoded event; a larger one is dead-lettered."),
         key("max_open_partitions", "10000", "Partitions open at a time; the oldest is sealed to make room."),
         key(
@@ -212,6 +216,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         &[("text", Encoder::Text), ("raw", Encoder::Raw), ("json_lines", Encoder::JsonLines)],
     );
     let codec = read_codec(section);
+    let compression_threads = read_threads(section);
     let roll = read_roll(section.table("roll", ROLL));
     let max_event_bytes = section.bounded::<Size>("max_event", 1, 1 << 30);
     let max_open_partitions = section.bounded::<u64>("max_open_partitions", 1, 1_000_000);
@@ -249,6 +254,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         unresolved: unresolved?,
         encoder: encoder?,
         codec: codec?,
+        compression_threads: compression_threads?,
         roll: roll?,
         max_event_bytes: max_event_bytes?,
         max_open_partitions: max_open_partitions? as usize,
@@ -368,6 +374,16 @@ fn round(step: Duration) -> Option<Round> {
         _ => return None,
     };
     Round::new(u32::try_from(value).ok()?, unit)
+}
+
+fn read_threads(section: &mut Section<'_>) -> Option<usize> {
+    let threads = section.optional::<u64>("compression_threads")?;
+    if threads > Some(64) {
+        section.wrong("compression_threads", "is more than 64");
+        return None;
+    }
+    let beside_two = || std::thread::available_parallelism().map_or(0, |cores| cores.get().saturating_sub(2));
+    Some(threads.map_or_else(|| beside_two().min(4), |threads| threads as usize))
 }
 
 fn read_codec(section: &mut Section<'_>) -> Option<Codec> {

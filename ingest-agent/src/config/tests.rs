@@ -65,7 +65,7 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
         &[concat!(
             "agent.toml:7: sinks.s3.zzz: unknown key; known are kind, channel, start, bucket, prefix, region, endpoint, ",
             "path_style, conditional, payload_signing, multipart_checksum, storage_class, tags, ca_file, control_prefix, partition, unresolved, fallback_partition, ",
-            "time_zone, round_down, encoder, codec, codec_level, max_event, max_open_partitions, staging_memory, staging, ",
+            "time_zone, round_down, encoder, codec, codec_level, compression_threads, max_event, max_open_partitions, staging_memory, staging, ",
             "journal, retain_high, put_limit, part, upload_concurrency, retry_base, retry_max, retry_horizon, connect_timeout, read_timeout, ",
             "operation_timeout, complete_timeout, min_rate, roll, credentials"
         )],
@@ -79,6 +79,7 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
         "part = \"16 megs\"",
         &["agent.toml:7: sinks.s3.part: \"16 megs\" is not a size, such as \"64MiB\""],
     );
+    mistakes("compression_threads = 65", &["agent.toml:7: sinks.s3.compression_threads: is more than 64"]);
     mistakes("part = 16", &["agent.toml:7: sinks.s3.part: 16 is not a size, such as \"64MiB\""]);
     mistakes(
         "part = \"1MiB\"",

@@ -30,6 +30,7 @@ mod known;
 mod learn;
 mod ledger;
 mod leftovers;
+mod makers;
 mod pack;
 pub mod partition;
 mod points;

@@ -31,6 +31,8 @@ pub struct S3SinkConfig {
     pub encoder: Encoder,
     /// How objects are compressed.
     pub codec: Codec,
+    /// Threads that compress beside the sink's own.
+    pub compression_threads: usize,
     /// When a cut is sealed.
     pub roll: RollConfig,
     /// The largest event as encoded, in bytes; a larger one is dead-lettered.
@@ -75,7 +77,8 @@ pub enum Unresolved {
 /// When a cut is sealed: at the first rule that holds. A rule that is `None` never holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollConfig {
-    /// The most bytes of an object as stored; exceeded by at most the last compressed frame.
+    /// The most bytes of an object as stored; exceeded by at most the last compressed frame, and one more for each of
+    /// the threads that compress beside the sink's.
     pub bytes: Option<u64>,
     /// As `bytes`, before compression; exceeded by at most one event.
     pub uncompressed_bytes: Option<u64>,

@@ -1,12 +1,16 @@
 //! From encoded events to the extents of an object: collected per partition, compressed in independent frames.
 //!
-//! A partition collects raw bytes in memory. At [`FRAME_BYTES`] they become a frame and an extent of the staging log.
+//! A partition collects raw bytes in memory. At [`FRAME_BYTES`] they become a frame, made here or by one of the
+//! [`Makers`], and an extent of the staging log.
 //! When all partitions together hold too much memory the largest are *spilled*: written as they are, and read back
 //! when their frame is due, so that a thousand small partitions compress as well as one large.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::{Arc, OnceLock};
 
 use super::cut::Extent;
+use super::makers::{Makers, Making};
 use super::staging::Staging;
 use crate::sink::codec::{Codec, Compressor};
 
@@ -19,6 +23,10 @@ pub(crate) struct Packer {
     pub staging: Staging,
     codec: Codec,
     compressor: Compressor,
+    /// Who makes frames beside this thread.
+    makers: Option<Makers>,
+    /// The frames that they have not brought yet, the oldest first, and where their packs look for them.
+    making: VecDeque<(Making, Arc<OnceLock<Frame>>)>,
     frame: Vec<u8>,
     /// Raw bytes in memory of all packs.
     memory: u64,
@@ -30,8 +38,17 @@ pub(crate) struct Pack {
     raw: Vec<u8>,
     spilled: Vec<Extent>,
     spilled_bytes: u64,
+    /// Where frames will be that others make, the oldest first; they follow what is in `extents`.
+    making: VecDeque<Arc<OnceLock<Frame>>>,
     extents: Vec<Extent>,
     length: u64,
+    crc32c: u32,
+}
+
+/// A frame in the staging log.
+#[derive(Debug)]
+struct Frame {
+    extent: Extent,
     crc32c: u32,
 }
 
@@ -47,9 +64,14 @@ pub(crate) struct Packed {
 }
 
 impl Packer {
-    /// Packs with `codec`, done by `compressor`, into `staging`.
-    pub(crate) fn new(staging: Staging, codec: Codec, compressor: Compressor) -> Self {
-        Self { staging, codec, compressor, frame: Vec::new(), memory: 0 }
+    /// Packs with `codec`, done by `compressor` and `makers`, into `staging`.
+    pub(crate) fn new(
+        staging: Staging,
+        codec: Codec,
+        compressor: Compressor,
+        makers: Option<Makers>,
+    ) -> Self {
+        Self { staging, codec, compressor, makers, making: VecDeque::new(), frame: Vec::new(), memory: 0 }
     }
 
     /// Raw bytes in memory of all packs.
@@ -63,7 +85,11 @@ impl Packer {
             pack.raw.extend_from_slice(piece);
             self.memory += piece.len() as u64;
         }
-        if pack.raw_bytes() >= FRAME_BYTES { self.make_frame(pack) } else { Ok(()) }
+        match &self.makers {
+            _ if pack.raw_bytes() < FRAME_BYTES => Ok(()),
+            None => self.make_frame(pack),
+            Some(_) => self.share_frame(pack),
+        }
     }
 
     /// Moves a pack's raw bytes out of memory.
@@ -76,12 +102,15 @@ impl Packer {
         }
         pack.spilled.push(self.staging.append(&pack.raw)?);
         pack.spilled_bytes += pack.raw.len() as u64;
-        self.forget(pack);
+        self.take_memory(pack);
         Ok(())
     }
 
     /// Finishes a pack: its object is whole in the staging log, not synced yet.
     pub(crate) fn finish(&mut self, mut pack: Pack) -> io::Result<Packed> {
+        while !pack.settle() {
+            self.collect(self.making.len().saturating_sub(1))?;
+        }
         self.make_frame(&mut pack)?;
         Ok(Packed { extents: pack.extents, length: pack.length, crc32c: pack.crc32c })
     }
@@ -99,29 +128,53 @@ impl Packer {
     }
 
     /// Gives up what a pack has collected.
-    pub(crate) fn discard(&mut self, mut pack: Pack) {
-        self.staging.free(pack.extents.iter().chain(&pack.spilled));
-        self.forget(&mut pack);
+    pub(crate) fn discard(&mut self, pack: Pack) {
+        self.memory -= pack.memory_bytes();
+        debug_assert!(pack.making.is_empty(), "only frames that were added whole are given up");
+        let Pack { extents, spilled, .. } = pack;
+        self.staging.free(extents.iter().chain(&spilled));
     }
 
     fn make_frame(&mut self, pack: &mut Pack) -> io::Result<()> {
         if pack.raw_bytes() == 0 {
             return Ok(());
         }
-        let gathered;
-        let raw = if pack.spilled.is_empty() {
-            &pack.raw
-        } else {
-            gathered = self.read_spilled(pack)?;
-            &gathered
-        };
+        let raw = self.take_raw(pack)?;
         self.frame.clear();
-        self.compressor.compress_frame(raw, &mut self.frame)?;
-        self.append_frame(pack)?;
-        self.staging.free(&pack.spilled);
-        pack.spilled.clear();
-        pack.spilled_bytes = 0;
-        self.forget(pack);
+        self.compressor.compress_frame(&raw, &mut self.frame)?;
+        self.append_frame(pack)
+    }
+
+    /// Gives a frame to one of the makers; while they are all at work, makes it here.
+    fn share_frame(&mut self, pack: &mut Pack) -> io::Result<()> {
+        let raw = self.take_raw(pack)?;
+        let place = Arc::default();
+        pack.making.push_back(Arc::clone(&place));
+        let given = match &self.makers {
+            Some(makers) => makers.make(raw),
+            None => Err(raw),
+        };
+        match given {
+            Ok(making) => self.making.push_back((making, place)),
+            Err(raw) => {
+                self.frame.clear();
+                self.compressor.compress_frame(&raw, &mut self.frame)?;
+                put_frame(&mut self.staging, &self.frame, &place)?;
+            }
+        }
+        self.collect(usize::MAX)?;
+        pack.settle();
+        Ok(())
+    }
+
+    /// Writes frames that others have made to the staging log; waits for them while more than `most` are on their way.
+    fn collect(&mut self, most: usize) -> io::Result<()> {
+        while let Some((making, _)) = self.making.front_mut()
+            && (making.is_done() || self.making.len() > most)
+            && let Some((making, place)) = self.making.pop_front()
+        {
+            put_frame(&mut self.staging, &making.frame()?, &place)?;
+        }
         Ok(())
     }
 
@@ -135,9 +188,9 @@ impl Packer {
         Ok(())
     }
 
-    /// A pack's raw bytes, those that were spilled in front.
-    fn read_spilled(&self, pack: &Pack) -> io::Result<Vec<u8>> {
-        let mut raw = vec![0; pack.raw_bytes() as usize];
+    /// Takes a pack's raw bytes, those that were spilled in front.
+    fn take_raw(&mut self, pack: &mut Pack) -> io::Result<Vec<u8>> {
+        let mut raw = vec![0; pack.spilled_bytes as usize];
         let mut rest = &mut raw[..];
         for extent in &pack.spilled {
             let bytes = self.staging.open_extent(extent).ok_or(io::ErrorKind::NotFound)?;
@@ -145,15 +198,29 @@ impl Packer {
             bytes.read_into(piece, extent.offset)?;
             rest = after;
         }
-        rest.copy_from_slice(&pack.raw);
+        self.staging.free(&pack.spilled);
+        pack.spilled.clear();
+        pack.spilled_bytes = 0;
+        let memory = self.take_memory(pack);
+        if raw.is_empty() {
+            return Ok(memory);
+        }
+        raw.extend_from_slice(&memory);
         Ok(raw)
     }
 
-    fn forget(&mut self, pack: &mut Pack) {
+    /// Takes what of it is in memory. A small buffer is taken too: thousands of them would be the memory that this bounds.
+    fn take_memory(&mut self, pack: &mut Pack) -> Vec<u8> {
         self.memory -= pack.raw.len() as u64;
-        // A small buffer is given back too: thousands of them would be the memory that this bounds.
-        pack.raw = Vec::new();
+        std::mem::take(&mut pack.raw)
     }
+}
+
+/// Puts a frame into the staging log, and where its pack looks for it.
+fn put_frame(staging: &mut Staging, frame: &[u8], place: &OnceLock<Frame>) -> io::Result<()> {
+    let extent = staging.append(frame)?;
+    place.set(Frame { extent, crc32c: crc32c::crc32c(frame) }).expect("each place is for one frame");
+    Ok(())
 }
 
 impl Pack {
@@ -174,7 +241,19 @@ impl Pack {
 
     /// Whether it has bytes in this file of the staging log.
     pub(crate) fn is_in(&self, file: u64) -> bool {
-        self.extents.iter().chain(&self.spilled).any(|extent| extent.file == file)
+        let made = self.making.iter().filter_map(|place| Some(&place.get()?.extent));
+        self.extents.iter().chain(&self.spilled).chain(made).any(|extent| extent.file == file)
+    }
+
+    /// Takes over the frames that were brought; whether these are all.
+    fn settle(&mut self) -> bool {
+        while let Some(Frame { extent, crc32c }) = self.making.front().and_then(|place| place.get()) {
+            self.crc32c = crc32c::crc32c_combine(self.crc32c, *crc32c, extent.length as usize);
+            self.length += extent.length;
+            self.extents.push(*extent);
+            self.making.pop_front();
+        }
+        self.making.is_empty()
     }
 }
 
@@ -200,13 +279,21 @@ mod tests {
 
     #[test]
     fn every_partition_gets_its_bytes_in_order_however_often_it_is_spilled() {
-        for (codec, spill_every) in
-            [(Codec::None, 7), (Codec::Gzip(1), 7), (Codec::Zstd(1), 7), (Codec::Gzip(1), usize::MAX)]
-        {
+        let cases = [
+            (Codec::None, 7, 0),
+            (Codec::Gzip(1), 7, 0),
+            (Codec::Zstd(1), 7, 0),
+            (Codec::Gzip(1), usize::MAX, 0),
+            (Codec::Zstd(1), 97, 2),
+            // Too slow for what it is given: the packer makes frames in between.
+            (Codec::Gzip(9), usize::MAX, 1),
+        ];
+        for (codec, spill_every, threads) in cases {
             let dir = tempfile::tempdir().unwrap();
             let disk: Arc<dyn Disk> = Arc::new(OsDisk);
             let staging = Staging::open(&disk, Some(dir.path()), 1 << 20, []).unwrap();
-            let mut packer = Packer::new(staging, codec, codec.compressor().unwrap());
+            let makers = Makers::start(threads, || codec.compressor()).unwrap();
+            let mut packer = Packer::new(staging, codec, codec.compressor().unwrap(), makers);
             let mut packs: Vec<Pack> = (0..5).map(|_| Pack::default()).collect();
             let mut expected = vec![Vec::new(); 5];
             for index in 0..6000 {

@@ -23,6 +23,7 @@ use super::gather::Gather;
 use super::learn;
 use super::ledger::Ledger;
 use super::leftovers;
+use super::makers::Makers;
 use super::pack::Packer;
 use super::seal::seal;
 use super::seams::Seams;
@@ -32,6 +33,7 @@ use super::state::Record;
 use super::upload::{Shipped, Upload};
 use super::wire::Malformed;
 use crate::channel::ChannelHandle;
+use crate::sink::codec::Codec;
 use crate::sink::{FlushReport, FlushRequest, SinkContext};
 
 /// How often a memory channel's refusals are looked at while cuts are open.
@@ -98,8 +100,10 @@ impl Sink {
         let file_bytes = (config.staging_bytes / 16).clamp(1 << 20, 64 << 20);
         let failed = || S3SinkError::io("opening the staging log");
         let staging = Staging::open(&seams.disk, dir.as_deref(), file_bytes, needed).map_err(failed())?;
-        let compressor = (seams.compressors)(config.codec).map_err(failed())?;
-        let packer = Packer::new(staging, config.codec, compressor);
+        let compressor = || (seams.compressors)(config.codec);
+        let threads = if config.codec == Codec::None { 0 } else { config.compression_threads };
+        let makers = Makers::start(threads, compressor).map_err(S3SinkError::io("starting threads"))?;
+        let packer = Packer::new(staging, config.codec, compressor().map_err(failed())?, makers);
         let channel_id = ChannelId(ctx.channel.channel().id());
         let position = ledger.state().held.watermark();
         let mut sink = Self {

@@ -197,9 +197,9 @@ async fn a_sink_that_is_slower_than_its_producers_still_makes_large_objects() {
     running.flush().await;
     running.stop().await.unwrap();
     let found = objects(&store).await;
-    // Every partition is sealed once for each half of the channel that went through, and at the end.
+    // Every partition is sealed once for each quarter of the channel that went through, and at the end.
     let rounds = found.len().div_ceil(PARTITIONS);
-    assert!(rounds <= 2 * 4 + 4, "{} objects", found.len());
+    assert!(rounds <= 4 * 4 + 2, "{} objects", found.len());
     audit(&found);
     open.close();
 }

@@ -50,6 +50,7 @@ pub(super) fn config(template: &str) -> S3SinkConfig {
         unresolved: Unresolved::Fallback,
         encoder: Encoder::Text,
         codec: Codec::None,
+        compression_threads: 1,
         roll: RollConfig { bytes: Some(4096), uncompressed_bytes: None, events: None, age: None, idle: None },
         max_event_bytes: 1 << 20,
         max_open_partitions: 100,
