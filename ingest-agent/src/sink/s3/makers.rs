@@ -10,6 +10,8 @@ use crate::sink::codec::Compressor;
 /// The threads. They end when this is dropped.
 pub(crate) struct Makers {
     jobs: SyncSender<Job>,
+    /// Frames that may be on their way: for each thread one in work, one that waits for it, and one that is made.
+    pub most: usize,
 }
 
 struct Job {
@@ -50,7 +52,7 @@ impl Makers {
             };
             thread::Builder::new().name("compress".to_owned()).spawn(work)?;
         }
-        Ok((count > 0).then_some(Self { jobs }))
+        Ok((count > 0).then_some(Self { jobs, most: 3 * count }))
     }
 
     /// Has `raw` made into a frame; gives it back while each thread has a job and another one waiting.

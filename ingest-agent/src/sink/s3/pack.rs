@@ -150,9 +150,9 @@ impl Packer {
         let raw = self.take_raw(pack)?;
         let place = Arc::default();
         pack.making.push_back(Arc::clone(&place));
-        let given = match &self.makers {
-            Some(makers) => makers.make(raw),
-            None => Err(raw),
+        let (given, most) = match &self.makers {
+            Some(makers) => (makers.make(raw), makers.most),
+            None => (Err(raw), 0),
         };
         match given {
             Ok(making) => self.making.push_back((making, place)),
@@ -162,7 +162,7 @@ impl Packer {
                 put_frame(&mut self.staging, &self.frame, &place)?;
             }
         }
-        self.collect(usize::MAX)?;
+        self.collect(most)?;
         pack.settle();
         Ok(())
     }
