@@ -38,12 +38,10 @@ impl Makers {
         let given = Arc::new(Mutex::new(given));
         for _ in 0..count {
             let (given, mut compressor) = (Arc::clone(&given), compressor()?);
+            // One thread waits for the next job, the others for that one.
+            let next = move || given.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let work = move || {
-                // One thread waits for the next job, the others for that one.
-                while let Ok(job) = {
-                    let given = given.lock().unwrap_or_else(PoisonError::into_inner);
-                    given.recv()
-                } {
+                while let Ok(job) = next() {
                     let mut frame = Vec::new();
                     let made = compressor.compress_frame(&job.raw, &mut frame);
                     // Nobody waits for a frame of a pack that was given up.

@@ -1,9 +1,9 @@
 //! From encoded events to the extents of an object: collected per partition, compressed in independent frames.
 //!
 //! A partition collects raw bytes in memory. At [`FRAME_BYTES`] they become a frame, made here or by one of the
-//! [`Makers`], and an extent of the staging log.
-//! When all partitions together hold too much memory the largest are *spilled*: written as they are, and read back
-//! when their frame is due, so that a thousand small partitions compress as well as one large.
+//! [`Makers`], and an extent of the staging log. When all partitions together hold too much memory the largest are
+//! *spilled*: written as they are, and read back when their frame is due, so that a thousand small partitions
+//! compress as well as one large.
 
 use std::collections::VecDeque;
 use std::io;
