@@ -41,11 +41,6 @@ pub trait DiskFile: Send + Sync {
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// Makes everything written durable, with the metadata needed to read it.
     fn sync(&self) -> io::Result<()>;
-    /// Begins to bring what was written there to the disk, so that a later [`sync`](Self::sync) waits less. A hint: it
-    /// waits for nothing and tells nothing.
-    fn write_back(&self, offset: u64, bytes: u64) {
-        let _ = (offset, bytes);
-    }
     /// Allocates the file's first `bytes` on the disk, as zeros where nothing was.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Cuts or extends the file.
@@ -214,13 +209,6 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
-    }
-
-    #[cfg(target_os = "linux")]
-    fn write_back(&self, offset: u64, bytes: u64) {
-        // Of pages that are not on the disk yet, Linux drops none: it begins to write them.
-        let advice = rustix::fs::Advice::DontNeed;
-        let _ = rustix::fs::fadvise(self, offset, std::num::NonZeroU64::new(bytes), advice);
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

@@ -77,7 +77,7 @@ pub enum Unresolved {
 /// When a cut is sealed: at the first rule that holds. A rule that is `None` never holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollConfig {
-    /// The most bytes of an object as stored; exceeded by at most the last compressed frame, and one more for each of
+    /// The most bytes of an object as stored; exceeded by at most the last compressed frame, and three more for each of
     /// the threads that compress beside the sink's.
     pub bytes: Option<u64>,
     /// As `bytes`, before compression; exceeded by at most one event.

@@ -41,8 +41,6 @@ struct LogFile {
     length: u64,
     live: u64,
     dirty: bool,
-    /// Bytes from the beginning on that are on their way to the disk, or there.
-    written_back: u64,
 }
 
 enum Backing {
@@ -51,9 +49,6 @@ enum Backing {
 }
 
 const PREFIX: &str = "staging-";
-
-/// What is appended is on its way to the disk after so many bytes, so that the sync of a seal has little to wait for.
-const WRITE_BACK_BYTES: u64 = 8 << 20;
 
 impl Staging {
     /// Opens the log in `dir` (`None`: in memory) and deletes what none of `needed` refers to.
@@ -89,10 +84,7 @@ impl Staging {
                     let (file, length) = (disk.open(&path, Mode::Read)?, entry.bytes);
                     let backing = Arc::new(Backing::Disk(file));
                     staging.used += length;
-                    staging.files.insert(
-                        number,
-                        LogFile { backing, length, live, dirty: false, written_back: length },
-                    );
+                    staging.files.insert(number, LogFile { backing, length, live, dirty: false });
                 }
             }
         }
@@ -121,7 +113,6 @@ impl Staging {
                     file.length += length;
                     file.live += length;
                     file.dirty = true;
-                    file.write_back();
                     self.used += length;
                     return Ok(extent);
                 }
@@ -198,7 +189,7 @@ impl Staging {
         };
         self.next += 1;
         let left = self.current.replace(number);
-        self.files.insert(number, LogFile::new(backing));
+        self.files.insert(number, LogFile { backing: Arc::new(backing), length: 0, live: 0, dirty: false });
         if let Some(left) = left
             && self.files[&left].live == 0
         {
@@ -214,22 +205,6 @@ impl Staging {
             && let Err(error) = self.disk.remove(&path_of(dir, number))
         {
             tracing::warn!(%error, number, "a staging file could not be deleted; the next start tries again");
-        }
-    }
-}
-
-impl LogFile {
-    fn new(backing: Backing) -> Self {
-        Self { backing: Arc::new(backing), length: 0, live: 0, dirty: false, written_back: 0 }
-    }
-
-    fn write_back(&mut self) {
-        let behind = self.length - self.written_back;
-        if let Backing::Disk(disk) = &*self.backing
-            && behind >= WRITE_BACK_BYTES
-        {
-            disk.write_back(self.written_back, behind);
-            self.written_back = self.length;
         }
     }
 }
@@ -367,7 +342,8 @@ mod tests {
         // /dev/full answers every write with "no space left on device".
         std::os::unix::fs::symlink("/dev/full", path_of(dir.path(), 1)).unwrap();
         let file = File::options().write(true).open("/dev/full").unwrap();
-        staging.files.insert(1, LogFile::new(Backing::Disk(Arc::new(file))));
+        let backing = Arc::new(Backing::Disk(Arc::new(file)));
+        staging.files.insert(1, LogFile { backing, length: 0, live: 0, dirty: false });
         (staging.current, staging.next) = (Some(1), 2);
         let extent = staging.append(b"bytes").unwrap();
         assert_eq!(read(&staging, &extent), Some(b"bytes".to_vec()));
