@@ -101,7 +101,11 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             median(|row| (row.anonymous_bytes >> 20) as f64),
             median(|row| (row.peak_bytes >> 20) as f64),
             median(|row| row.objects as f64),
-            median(|row| row.puts.map_or(f64::NAN, |puts| puts as f64)),
+            if of.iter().all(|row| row.puts.is_some()) {
+                format!("{:.0}", median(|row| row.puts.unwrap_or(0) as f64))
+            } else {
+                "not known".to_owned()
+            },
             median(|row| row.missing as f64),
             median(|row| row.doubled as f64),
         );
