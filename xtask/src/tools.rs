@@ -70,6 +70,9 @@ impl Server {
         let mut command = Command::new(bin.join("python"));
         command
             .args(["-m", "hypercorn", "ministack.app:app", "--bind", &format!("127.0.0.1:{port}")])
+            // After 5 s without a request it would close a connection even while it carries out what has
+            // just come, and answer nothing: whoever then asks again finds that a delete was done already.
+            .args(["--keep-alive", "3600"])
             .envs([("GATEWAY_PORT", port.to_string().as_str()), ("MINISTACK_HOST", "127.0.0.1")])
             .env("PERSIST_STATE", "0");
         Self::start("ministack", port, command, MINISTACK)
