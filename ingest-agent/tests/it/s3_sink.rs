@@ -14,5 +14,6 @@ mod pressure;
 mod rig;
 mod rolling;
 mod rot;
+mod shipping;
 mod steps;
 mod weaker;

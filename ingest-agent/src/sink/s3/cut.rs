@@ -122,6 +122,16 @@ pub(crate) struct Extent {
 /// The name of the encoder of dead letters: JSON lines with position and reason.
 pub(crate) const DEAD_ENCODER: &str = "dead_letters";
 
+impl Extent {
+    /// Takes the first `length` bytes off.
+    pub(crate) fn take_front(&mut self, length: u64) -> Self {
+        let front = Self { length, ..*self };
+        self.offset += length;
+        self.length -= length;
+        front
+    }
+}
+
 impl Cut {
     /// Its id under the name of its sink.
     pub(crate) fn id(&self, sink: &SinkName) -> CutId {

@@ -218,13 +218,7 @@ impl Gather {
     pub(crate) fn spill(&mut self, packer: &mut Packer, bytes: u64) -> io::Result<()> {
         let mut packs: Vec<&mut Pack> = self.open.values_mut().filter_map(OpenCut::pack).collect();
         packs.sort_by_key(|pack| std::cmp::Reverse(pack.memory_bytes()));
-        for pack in packs {
-            if packer.memory_bytes() <= bytes {
-                break;
-            }
-            packer.spill(pack)?;
-        }
-        Ok(())
+        packer.spill(packs, bytes)
     }
 
     /// The closed cuts, in the order in which they are to be sealed.

@@ -92,17 +92,36 @@ impl Packer {
         }
     }
 
-    /// Moves a pack's raw bytes out of memory.
-    pub(crate) fn spill(&mut self, pack: &mut Pack) -> io::Result<()> {
-        if pack.raw.is_empty() {
-            return Ok(());
+    /// Moves raw bytes out of memory, pack by pack, until all packs together have at most `bytes` there. Many small
+    /// packs are one write.
+    pub(crate) fn spill<'a>(
+        &mut self,
+        packs: impl IntoIterator<Item = &'a mut Pack>,
+        bytes: u64,
+    ) -> io::Result<()> {
+        let mut packs = packs.into_iter().filter(|pack| !pack.raw.is_empty()).peekable();
+        while self.memory > bytes && packs.peek().is_some() {
+            self.frame.clear();
+            let mut written = Vec::new();
+            while (self.frame.len() as u64) < FRAME_BYTES.min(self.memory - bytes)
+                && let Some(pack) = packs.next()
+            {
+                self.frame.extend_from_slice(&pack.raw);
+                written.push(pack);
+            }
+            let mut all = self.staging.append(&self.frame)?;
+            for pack in written {
+                let extent = all.take_front(pack.memory_bytes());
+                let raw = self.take_memory(pack);
+                if self.codec == Codec::None {
+                    // Without compression raw bytes are a frame.
+                    pack.add_extent(extent, crc32c::crc32c_append(pack.crc32c, &raw));
+                } else {
+                    pack.spilled.push(extent);
+                    pack.spilled_bytes += extent.length;
+                }
+            }
         }
-        if self.codec == Codec::None {
-            return self.make_frame(pack);
-        }
-        pack.spilled.push(self.staging.append(&pack.raw)?);
-        pack.spilled_bytes += pack.raw.len() as u64;
-        self.take_memory(pack);
         Ok(())
     }
 
@@ -182,9 +201,8 @@ impl Packer {
         if self.frame.is_empty() {
             return Ok(());
         }
-        pack.extents.push(self.staging.append(&self.frame)?);
-        pack.length += self.frame.len() as u64;
-        pack.crc32c = crc32c::crc32c_append(pack.crc32c, &self.frame);
+        let extent = self.staging.append(&self.frame)?;
+        pack.add_extent(extent, crc32c::crc32c_append(pack.crc32c, &self.frame));
         Ok(())
     }
 
@@ -248,12 +266,19 @@ impl Pack {
     /// Takes over the frames that were brought; whether these are all.
     fn settle(&mut self) -> bool {
         while let Some(Frame { extent, crc32c }) = self.making.front().and_then(|place| place.get()) {
-            self.crc32c = crc32c::crc32c_combine(self.crc32c, *crc32c, extent.length as usize);
-            self.length += extent.length;
-            self.extents.push(*extent);
+            let crc32c = crc32c::crc32c_combine(self.crc32c, *crc32c, extent.length as usize);
+            let extent = *extent;
             self.making.pop_front();
+            self.add_extent(extent, crc32c);
         }
         self.making.is_empty()
+    }
+
+    /// Adds a frame: where it is, and the CRC32C of the object up to its end.
+    fn add_extent(&mut self, extent: Extent, crc32c: u32) {
+        self.crc32c = crc32c;
+        self.length += extent.length;
+        self.extents.push(extent);
     }
 }
 
@@ -303,7 +328,7 @@ mod tests {
                 packer.add(&mut packs[partition], [&encoded, b""]).unwrap();
                 expected[partition].extend(encoded);
                 if index % spill_every == 0 {
-                    packer.spill(&mut packs[index % 5]).unwrap();
+                    packer.spill(&mut packs[index % 5..], index as u64 % 3 * 700).unwrap();
                 }
                 assert_eq!(packer.memory_bytes(), packs.iter().map(Pack::memory_bytes).sum::<u64>());
             }

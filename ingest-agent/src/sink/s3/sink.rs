@@ -1,18 +1,18 @@
 //! The loop: read a little, seal what is due, let the uploads run, answer who waits.
 
 mod reading;
+mod shipping;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use contract::ChannelId;
 use durable_channel::Item;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::shipping::Shipping;
 use super::arrivals::Arrivals;
 use super::backoff::Backoff;
 use super::claim::{Claimed, claim};
@@ -29,9 +29,6 @@ use super::seal::seal;
 use super::seams::Seams;
 use super::shared::{Shared, gauge, now_ms};
 use super::staging::Staging;
-use super::state::Record;
-use super::upload::{Shipped, Upload};
-use super::wire::Malformed;
 use crate::channel::ChannelHandle;
 use crate::sink::codec::Codec;
 use crate::sink::{FlushReport, FlushRequest, SinkContext};
@@ -53,13 +50,10 @@ pub(crate) struct Sink {
     position: u64,
     /// Positions below this arrived before this start: they may be held, and their age counts from their arrival.
     replay_end: u64,
-    uploads: JoinSet<Result<(u64, Shipped), S3SinkError>>,
-    uploading: BTreeSet<u64>,
+    shipping: Shipping,
     /// What the channel had refused when last looked at.
     refused_full: u64,
 }
-
-type Ended = Result<Result<(u64, Shipped), S3SinkError>, JoinError>;
 
 /// A flush that was asked for.
 struct Flush {
@@ -128,8 +122,7 @@ impl Sink {
             shutdown_timeout: ctx.shutdown_timeout,
             requests: ctx.flush,
             flushes: Vec::new(),
-            uploads: JoinSet::new(),
-            uploading: BTreeSet::new(),
+            shipping: Shipping::default(),
             refused_full: 0,
         };
         sink.shared.show_totals();
@@ -200,6 +193,7 @@ impl Sink {
         loop {
             // Taken before reading: what is synced between the last read and the wait wakes us at once.
             let mut progress = self.channel.progress();
+            self.collect()?;
             let turn = self.read()?;
             self.close_due(turn);
             seal(&self.shared, self.gather.take_closed())?;
@@ -214,16 +208,15 @@ impl Sink {
                 return Ok(());
             }
             if turn == Turn::More {
-                // The uploads' turn. What they have finished is collected without waiting.
+                // The uploads' turn.
                 tokio::task::yield_now().await;
-                self.collect(None)?;
                 continue;
             }
             let due = self.next_due();
             let deadline = last.map(|(_, deadline)| deadline);
             tokio::select! {
                 () = progress.changed(), if turn == Turn::CaughtUp => {}
-                Some(ended) = self.uploads.join_next() => self.collect(Some(ended))?,
+                Some(ended) = self.shipping.next() => self.shipping.ended(ended)?,
                 Some(request) = self.requests.recv() => self.flushes.push(Flush::new(request)),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 () = self.shutdown.cancelled(), if last.is_none() => {
@@ -232,7 +225,7 @@ impl Sink {
                     last = Some((upto, Instant::now() + self.shutdown_timeout));
                     self.flushes.push(Flush::new(FlushRequest { upto, reply: tokio::sync::oneshot::channel().0 }));
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return Ok(()),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return self.record(),
             }
         }
     }
@@ -278,84 +271,7 @@ impl Sink {
         let due = self.gather.next_due();
         // A memory channel may be full of few bytes, and nothing tells when it begins to refuse.
         let look = (self.shared.dir.is_none() && !self.gather.is_empty()).then(|| Instant::now() + LOOK);
-        [due, look].into_iter().flatten().min()
-    }
-
-    /// Starts the oldest cuts that wait, as many as may be sent at a time.
-    fn start_uploads(&mut self) {
-        let most = self.shared.config.upload_concurrency.max(1);
-        while self.uploading.len() < most {
-            let next = {
-                let ledger = self.shared.ledger();
-                ledger.state().to_ship().find(|number| !self.uploading.contains(number))
-            };
-            let Some(number) = next else { break };
-            let Some(upload) = Upload::new(&self.shared, number) else { break };
-            self.uploading.insert(number);
-            self.uploads.spawn(async move { Ok((number, upload.ship().await?)) });
-        }
-    }
-
-    /// Records what uploads have come to, with one sync for all of them, and releases what is done.
-    fn collect(&mut self, first: Option<Ended>) -> Result<(), S3SinkError> {
-        let (mut records, mut freed) = (Vec::new(), Vec::new());
-        let mut next = first.or_else(|| self.uploads.try_join_next());
-        while let Some(ended) = next {
-            // An upload's panic is a bug; it goes on as this thread's own.
-            let ended = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            let (number, shipped) = ended?;
-            self.uploading.remove(&number);
-            let pending = self.shared.ledger().state().pending.get(&number).cloned();
-            let pending = pending.ok_or(Malformed("a cut that ended twice"))?;
-            let stored = matches!(shipped, Shipped::Stored { .. });
-            match shipped {
-                Shipped::Stored { attempt } => {
-                    let bytes = pending.attempts.get(attempt as usize).map_or(0, |attempt| attempt.length);
-                    tracing::info!(cut = %pending.cut.id(&self.shared.name), key = %pending.cut.key, events = pending.cut.runs.count(), bytes, "shipped");
-                    self.shared.metrics.objects.inc();
-                    self.shared.metrics.object_bytes.inc_by(bytes);
-                    for flush in &mut self.flushes {
-                        flush.keys.push((number, pending.cut.key.clone()));
-                    }
-                    records.push(Record::Done(number, attempt));
-                }
-                Shipped::SetAside { attempt, reason } => {
-                    tracing::error!(cut = %pending.cut.id(&self.shared.name), reason, "set a cut aside that the store will never take; see `ingest-agent dead list`");
-                    records.push(Record::Dead(number, attempt, reason));
-                    if self.shared.dir.is_none() {
-                        tracing::error!(cut = number, "a memory channel keeps nothing of it");
-                        records.push(Record::Drop(number));
-                    }
-                }
-            }
-            freed.push((pending, stored));
-            next = self.uploads.try_join_next();
-        }
-        if records.is_empty() {
-            return Ok(());
-        }
-        self.shared.reach("before_done")?;
-        self.shared.commit(records)?;
-        self.shared.reach("after_done")?;
-        for (pending, stored) in freed {
-            for attempt in &pending.attempts {
-                if let BytesAt::Staged(extents) = &attempt.bytes {
-                    self.shared.packer().staging.free(extents);
-                }
-            }
-            // A cut that was replayed and refused again has its only bytes there.
-            if stored && pending.attempts.iter().any(|attempt| attempt.bytes == BytesAt::Kept) {
-                self.shared.forget_kept(&pending.cut);
-            }
-        }
-        self.shared.reach("before_release")?;
-        self.release()
-    }
-
-    fn release(&self) -> Result<(), S3SinkError> {
-        let released = self.shared.ledger().state().released();
-        let reader = self.shared.reader();
-        reader.release(released).map_err(S3SinkError::io("recording progress in the channel"))
+        [due, look, self.shipping.record_by()].into_iter().flatten().min()
     }
 
     /// Answers the flushes whose positions are all settled.
