@@ -48,23 +48,28 @@ const BURST: u32 = 20;
 
 /// Offers the load at `rate` events a second in all.
 pub(crate) fn measure(load: Load, source: &Source, rate: f64) -> anyhow::Result<Latency> {
-    let pace =
-        Pace { start: Instant::now() + Duration::from_millis(50), rate: rate / f64::from(load.connections) };
+    let start = Instant::now() + Duration::from_millis(50);
+    let at_once = match load.shape {
+        Shape::Http(each) | Shape::HttpAsJson(each) | Shape::Flume(each) => each,
+        Shape::Netcat | Shape::Lines => BURST,
+    };
+    // One connection after the other: all at once would be a burst that no producers make.
+    let turn = Duration::from_secs_f64(f64::from(at_once) / rate);
+    let pace = |turns| Pace { start: start + turn * turns, rate: rate / f64::from(load.connections) };
     let measured = std::thread::scope(|scope| {
         let threads: Vec<_> = load
             .shares()
-            .map(|ids| {
+            .zip((0..).map(pace))
+            .map(|(ids, pace)| {
                 scope.spawn(move || -> anyhow::Result<Measured> {
                     let stream = load::connect(source.addr)?;
                     let requests = Requests::new(load);
                     match load.shape {
-                        Shape::Http(each) | Shape::HttpAsJson(each) | Shape::Flume(each) => {
-                            match &source.tls {
-                                Some(tls) => http(tls.over(stream)?, ids, each, requests, pace),
-                                None => http(stream, ids, each, requests, pace),
-                            }
-                        }
                         Shape::Netcat | Shape::Lines => netcat(&stream, ids, requests, pace),
+                        _ => match &source.tls {
+                            Some(tls) => http(tls.over(stream)?, ids, at_once, requests, pace),
+                            None => http(stream, ids, at_once, requests, pace),
+                        },
                     }
                 })
             })
@@ -72,7 +77,7 @@ pub(crate) fn measure(load: Load, source: &Source, rate: f64) -> anyhow::Result<
         let joined = threads.into_iter().map(|thread| thread.join().expect("a load thread does not panic"));
         joined.collect::<anyhow::Result<Vec<Measured>>>()
     })?;
-    let elapsed = pace.start.elapsed().as_secs_f64();
+    let elapsed = start.elapsed().as_secs_f64();
     let due = sorted(measured.iter().flat_map(|one| &one.micros));
     let sending = sorted(measured.iter().flat_map(|one| &one.sending_micros));
     let accepted: usize = measured.iter().map(|one| one.accepted).sum();

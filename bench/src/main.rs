@@ -8,6 +8,7 @@
 mod backlog;
 mod case;
 mod contestant;
+mod cores;
 mod endpoint;
 mod event;
 mod floor;

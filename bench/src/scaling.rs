@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 
 use crate::case::{self, Case, DEFAULTS, Setup};
 use crate::contestant;
+use crate::cores::Cores;
 use crate::event::Kinds;
 use crate::latency::{self, Latency};
 use crate::load::{self, Load};
@@ -152,18 +153,22 @@ fn partitions(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
     Ok(points)
 }
 
-/// Offers up to three times what is taken, from many connections, to an agent that soon says no.
+/// Offers up to three times what is taken, from many connections, to an agent that soon says no and has cores of its
+/// own: load that nobody waits for would take them.
 fn overload(args: &ScalingArgs) -> anyhow::Result<Vec<Point>> {
     let setup = Setup { http: "room_timeout = \"20ms\"", ..DEFAULTS };
     // Some seconds of it.
     let events = args.events.saturating_mul(5);
     let load = Load { connections: 512, events, ..load_of(&case::HTTP, args) };
-    let most = measure(args, DEFAULTS, load, None)?.accepted_per_second;
+    let cores = Cores::halved()?;
+    let most = measure_on(Some(&cores), args, DEFAULTS, load, None)?.accepted_per_second;
     let mut points = Vec::new();
     for times in [1.0, 1.5, 2.0, 3.0] {
-        let measured = measure(args, setup, load, Some(times * most))?;
+        let measured = measure_on(Some(&cores), args, setup, load, Some(times * most))?;
         let y = measured.accepted_per_second / most;
-        points.push(Point { y, ..measured.cost(Axis::Overload, case::HTTP.name, times) });
+        // A connection that waits for its answer sends nothing: less is offered than was meant.
+        let all = measured.latency.map_or(1.0, |latency| f64::from(load.events) / latency.accepted as f64);
+        points.push(Point { y, ..measured.cost(Axis::Overload, case::HTTP.name, y * all) });
     }
     Ok(points)
 }
@@ -181,9 +186,20 @@ fn load_of(case: &Case, args: &ScalingArgs) -> Load {
 
 /// Runs a fresh agent, in a closed loop or at `rate` events a second, until all that was accepted is in S3.
 fn measure(args: &ScalingArgs, setup: Setup, load: Load, rate: Option<f64>) -> anyhow::Result<Measured> {
+    measure_on(None, args, setup, load, rate)
+}
+
+fn measure_on(
+    cores: Option<&Cores>,
+    args: &ScalingArgs,
+    setup: Setup,
+    load: Load,
+    rate: Option<f64>,
+) -> anyhow::Result<Measured> {
     let dir = tempfile::tempdir_in(&args.dir)?;
     let (_endpoint, s3) = endpoint(dir.path(), true)?;
-    let agent = contestant::agent(&args.agent, setup, load.shape, dir.path(), &format!("http://{s3}"))?;
+    let start = || contestant::agent(&args.agent, setup, load.shape, dir.path(), &format!("http://{s3}"));
+    let agent = cores.map_or_else(start, |cores| cores.start(start))?;
     let before = agent.process.usage()?.cpu;
     let started = Instant::now();
     let latency = rate.map(|rate| latency::measure(load, &agent.source, rate)).transpose()?;
