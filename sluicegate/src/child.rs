@@ -69,6 +69,11 @@ impl Child {
         Ok(())
     }
 
+    /// Forgets how often it has ended soon.
+    pub(crate) fn forgive(&mut self) {
+        self.short_lives = 0;
+    }
+
     /// Asks the child to end in order, and ends it if it does not within `limit`.
     pub(crate) async fn stop(&mut self, limit: Duration) {
         if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {

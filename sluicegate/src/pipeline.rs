@@ -63,7 +63,10 @@ async fn watch(children: &mut [Child], settings: &Settings) -> anyhow::Result<()
     loop {
         let (status, at, _) = select_all(children.iter_mut().map(|child| Box::pin(child.ended()))).await;
         let status = status.context("waiting for a child")?;
-        children[at].restart(status, settings).await?;
+        let (ended, later) = children.split_at_mut(at + 1);
+        // They talk to it, and may end for no other reason.
+        later.iter_mut().for_each(Child::forgive);
+        ended[at].restart(status, settings).await?;
     }
 }
 

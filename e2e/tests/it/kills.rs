@@ -90,6 +90,24 @@ async fn killing_each_part_in_turn_loses_nothing_and_doubles_nothing() {
 }
 
 #[tokio::test]
+async fn a_part_that_ends_because_another_does_is_never_given_up() {
+    let mut pipeline = Pipeline::start().await;
+    // The notifier has ended nearly as often as it may; then it ends with its Lambda, until that is back.
+    for part in std::iter::repeat_n("notifier", 6).chain(std::iter::repeat_n("cloud", 5)) {
+        let before = pipeline.child_pid(part);
+        pipeline.kill_child(part);
+        for back in [part, "notifier"] {
+            until("the part's return", Duration::from_secs(20), async || {
+                pipeline.child_pid(back).filter(|pid| Some(*pid) != before)
+            })
+            .await;
+        }
+    }
+    let record = produce_during("", &mut pipeline, async |_| {}).await;
+    assert_exactly_once(&pipeline, &record).await;
+}
+
+#[tokio::test]
 async fn killing_the_whole_loses_nothing_and_doubles_nothing() {
     let mut pipeline = Pipeline::start().await;
     let mut record = Record::default();
