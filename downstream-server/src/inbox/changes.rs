@@ -109,7 +109,7 @@ impl Published {
             return;
         }
         let mut totals = *self.totals.borrow();
-        let mut owed = false;
+        let (mut owed, mut rows) = (false, Vec::new());
         for change in changes.log {
             match change {
                 Change::Removed(from) => subtract(totals.of_state(from), 1),
@@ -131,12 +131,15 @@ impl Published {
                         }
                         _ => {}
                     }
-                    // Nobody watching is no error.
-                    let _ = self.rows.send(Arc::from(row));
+                    rows.push(Arc::from(row));
                 }
             }
         }
         self.totals.send_replace(totals);
+        // After the totals: whoever hears of a row finds it counted. Nobody watching is no error.
+        for row in rows {
+            let _ = self.rows.send(row);
+        }
         if owed {
             self.owed.notify_one();
         }
