@@ -254,7 +254,9 @@ pub(crate) fn metadata_of(number: u64) -> ObjectMetadata {
         total_damaged: 0,
         length: 100,
         crc32c: 7,
-        encoder: "text".to_owned(),
+        format: "text".to_owned(),
+        format_version: 1,
+        rows: Some("events".to_owned()),
         codec: "none".to_owned(),
     }
 }

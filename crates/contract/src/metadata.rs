@@ -35,8 +35,14 @@ pub struct ObjectMetadata {
     pub length: u64,
     /// The CRC32C of the object's bytes, as stored.
     pub crc32c: u32,
-    /// How events became bytes: `text`, `raw`, `jsonl`. ASCII, at most 32 bytes.
-    pub encoder: String,
+    /// How events became bytes, as `object_format::Format` names it: `ndjson`, `text`, `raw`, `json_lines`,
+    /// `dead_letters`. ASCII, at most 32 bytes; a name that this program does not know is kept as it is.
+    pub format: String,
+    /// The version of that format; 1 where nothing is said.
+    pub format_version: u32,
+    /// What stands between two newlines of the object, as `object_format::Rows` names it: `events`, or `lines`, of which
+    /// an event may be several. `None` in objects of programs that did not say. ASCII, at most 32 bytes.
+    pub rows: Option<String>,
     /// How the bytes were compressed: `none`, `gzip`, `zstd`. ASCII, at most 32 bytes.
     pub codec: String,
 }
@@ -88,7 +94,10 @@ const TOTAL_DEAD_LETTERED: &str = "sluicegate-total-dead-lettered";
 const TOTAL_DAMAGED: &str = "sluicegate-total-damaged";
 const LENGTH: &str = "sluicegate-length";
 const CRC32C: &str = "sluicegate-crc32c";
-const ENCODER: &str = "sluicegate-encoder";
+/// Its name is from when formats were called encoders.
+const FORMAT: &str = "sluicegate-encoder";
+const FORMAT_VERSION: &str = "sluicegate-format-version";
+const ROWS: &str = "sluicegate-rows";
 const CODEC: &str = "sluicegate-codec";
 
 impl ObjectMetadata {
@@ -97,7 +106,7 @@ impl ObjectMetadata {
 
     /// Names and values as user metadata, the names without `x-amz-meta-`.
     pub fn to_pairs(&self) -> Vec<(String, String)> {
-        [
+        let mut pairs = vec![
             (VERSION, self.version.to_string()),
             (CUT, self.cut.to_string()),
             (KIND, self.kind.to_string()),
@@ -110,11 +119,12 @@ impl ObjectMetadata {
             (TOTAL_DAMAGED, self.total_damaged.to_string()),
             (LENGTH, self.length.to_string()),
             (CRC32C, format!("{:08x}", self.crc32c)),
-            (ENCODER, self.encoder.clone()),
+            (FORMAT, self.format.clone()),
+            (FORMAT_VERSION, self.format_version.to_string()),
             (CODEC, self.codec.clone()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        ];
+        pairs.extend(self.rows.clone().map(|rows| (ROWS, rows)));
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Reads the metadata through `get`, which answers the value of a name as [`to_pairs`](Self::to_pairs) gives it.
@@ -139,7 +149,10 @@ impl ObjectMetadata {
             total_damaged: number(TOTAL_DAMAGED)?,
             length: number(LENGTH)?,
             crc32c: u32::from_str_radix(crc32c, 16).map_err(|_| invalid(CRC32C, crc32c, "checksum"))?,
-            encoder: text(ENCODER)?.to_owned(),
+            format: text(FORMAT)?.to_owned(),
+            format_version: get(FORMAT_VERSION)
+                .map_or(Ok(1), |value| parse(FORMAT_VERSION, value, "number"))?,
+            rows: get(ROWS).map(str::to_owned),
             codec: text(CODEC)?.to_owned(),
         })
     }
@@ -190,8 +203,9 @@ mod tests {
 
     fn any_metadata() -> impl Strategy<Value = ObjectMetadata> {
         let kind = prop_oneof![Just(CutKind::Events), Just(CutKind::Dead)];
-        (any_cut(), kind, any::<[u64; 8]>(), any::<u32>(), "[ -~]{0,32}", "[a-z]{1,32}").prop_map(
-            |(cut, kind, numbers, crc32c, encoder, codec)| {
+        let format = ("[ -~]{0,32}", any::<u32>(), prop::option::of("[a-z]{1,32}"));
+        (any_cut(), kind, any::<[u64; 8]>(), any::<u32>(), format, "[a-z]{1,32}").prop_map(
+            |(cut, kind, numbers, crc32c, (format, format_version, rows), codec)| {
                 let [
                     events,
                     first,
@@ -215,7 +229,9 @@ mod tests {
                     total_damaged,
                     length,
                     crc32c,
-                    encoder,
+                    format,
+                    format_version,
+                    rows,
                     codec,
                 }
             },
@@ -236,7 +252,9 @@ mod tests {
             total_damaged: u64::MAX,
             length: u64::MAX,
             crc32c: u32::MAX,
-            encoder: "e".repeat(32),
+            format: "f".repeat(32),
+            format_version: u32::MAX,
+            rows: Some("r".repeat(32)),
             codec: "c".repeat(32),
         }
     }
@@ -275,12 +293,15 @@ mod tests {
 
         let good = ObjectMetadata { version: 1, ..largest() }.to_pairs();
         for (at, (name, _)) in good.iter().enumerate().skip(1) {
+            if name == FORMAT_VERSION || name == ROWS {
+                continue;
+            }
             let mut pairs = good.clone();
             pairs.remove(at);
             assert!(matches!(read(&pairs), Err(MetadataError::Missing(lacks)) if lacks == name), "{name}");
         }
         for (at, (name, _)) in
-            good.iter().enumerate().filter(|(_, (name, _))| name != ENCODER && name != CODEC)
+            good.iter().enumerate().filter(|(_, (name, _))| ![FORMAT, ROWS, CODEC].contains(&name.as_str()))
         {
             let mut pairs = good.clone();
             pairs[at].1 = "-1".to_owned();
@@ -289,5 +310,15 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_later_program_added_is_no_obstacle_and_what_an_older_one_left_out_has_its_meaning() {
+        let metadata = ObjectMetadata { version: 1, ..largest() };
+        let mut pairs = metadata.to_pairs();
+        pairs.push(("sluicegate-later".to_owned(), "x".to_owned()));
+        assert_eq!(read(&pairs), Ok(metadata.clone()));
+        pairs.retain(|(name, _)| name != FORMAT_VERSION && name != ROWS);
+        assert_eq!(read(&pairs), Ok(ObjectMetadata { format_version: 1, rows: None, ..metadata }));
     }
 }

@@ -34,7 +34,9 @@ fn metadata(number: u64) -> ObjectMetadata {
         total_damaged: 0,
         length: content.len() as u64,
         crc32c: crc32c::crc32c(content.as_bytes()),
-        encoder: "text".to_owned(),
+        format: "text".to_owned(),
+        format_version: 1,
+        rows: Some("events".to_owned()),
         codec: "none".to_owned(),
     }
 }

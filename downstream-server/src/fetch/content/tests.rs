@@ -19,7 +19,9 @@ fn ours(content: &[u8]) -> ObjectMetadata {
         total_damaged: 0,
         length: content.len() as u64,
         crc32c: crc32c::crc32c(content),
-        encoder: "text".to_owned(),
+        format: "text".to_owned(),
+        format_version: 1,
+        rows: Some("events".to_owned()),
         codec: "none".to_owned(),
     }
 }

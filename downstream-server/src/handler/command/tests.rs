@@ -83,7 +83,9 @@ fn ours(kind: CutKind) -> ObjectMetadata {
         total_damaged: 0,
         length: 8,
         crc32c: 0,
-        encoder: "text".to_owned(),
+        format: "text".to_owned(),
+        format_version: 1,
+        rows: Some("events".to_owned()),
         codec: "none".to_owned(),
     }
 }

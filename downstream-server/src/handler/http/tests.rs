@@ -109,7 +109,9 @@ fn delivery(attempt: u32) -> Delivery {
             total_damaged: 0,
             length: 1,
             crc32c: 0,
-            encoder: "text".to_owned(),
+            format: "text".to_owned(),
+            format_version: 1,
+            rows: Some("events".to_owned()),
             codec: "none".to_owned(),
         }),
     }

@@ -154,7 +154,9 @@ impl Cut {
             total_damaged: self.totals.damaged,
             length: attempt.length,
             crc32c: attempt.crc32c,
-            encoder: self.encoder.clone(),
+            format: self.encoder.clone(),
+            format_version: 1,
+            rows: None,
             codec: self.codec.clone(),
         }
     }

@@ -88,7 +88,7 @@ async fn an_object_has_its_partition_its_codec_and_their_types() {
         assert!(found.key.starts_with(&format!("logs/kind={partition}/")), "{}", found.key);
         assert!(found.key.ends_with(".txt.zst"), "{}", found.key);
         assert_eq!(found.content_encoding.as_deref(), Some("zstd"));
-        assert_eq!((found.metadata.encoder.as_str(), found.metadata.codec.as_str()), ("text", "zstd"));
+        assert_eq!((found.metadata.format.as_str(), found.metadata.codec.as_str()), ("text", "zstd"));
     }
     let found = shipped(config(""), &lines(10)).await;
     assert_eq!((found.len(), found[0].content_encoding.clone()), (1, None));
