@@ -4,7 +4,7 @@
 //! person for it), opens everything from everywhere. Without one, reading is for this machine
 //! alone, and whatever changes something is for nobody.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use entrance::{TokenError, Tokens, said};
+use contract::exit;
+use entrance::{Tokens, said};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::app::{App, Peer};
@@ -22,6 +23,9 @@ use crate::error::ApiError;
 
 /// File in the server's folder with the token that it made for itself.
 pub(crate) const TOKEN_FILE: &str = "token";
+
+/// Characters of the token in it: 256 random bits in hexadecimal.
+const TOKEN_CHARS: usize = 64;
 
 /// The token of that file is called so in the log.
 const TOKEN_NAME: &str = "file";
@@ -44,14 +48,27 @@ pub enum TokenFileError {
         /// What the system said.
         source: io::Error,
     },
-    /// It holds something else.
-    #[error("the server's own token in {}: {source}; delete the file for a new one", path.display())]
-    Token {
+    /// It holds something else than what the server wrote there.
+    #[error(
+        "the server's own token in {} is damaged: it is not {TOKEN_CHARS} hexadecimal digits; delete the file for a new one, \
+         or set tokens",
+        path.display()
+    )]
+    Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: TokenError,
     },
+}
+
+impl TokenFileError {
+    /// The process's exit code, as in [`contract::exit`].
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Damaged { .. } => exit::DATA,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => exit::PERMISSION,
+            Self::Io { .. } => exit::IO,
+        }
+    }
 }
 
 impl Access {
@@ -61,11 +78,13 @@ impl Access {
         let mut tokens = tokens.clone();
         if tokens.is_empty() {
             let path = dir.join(TOKEN_FILE);
-            let token =
-                own_token(&path).map_err(|source| TokenFileError::Io { path: path.clone(), source })?;
-            tokens
-                .add(&format!("{TOKEN_NAME}:{}", token.trim()))
-                .map_err(|source| TokenFileError::Token { path, source })?;
+            let read =
+                own_token(dir, &path).map_err(|source| TokenFileError::Io { path: path.clone(), source })?;
+            let token = read.filter(|token| is_own(token));
+            let added = token.is_some_and(|token| tokens.add(&format!("{TOKEN_NAME}:{token}")).is_ok());
+            if !added {
+                return Err(TokenFileError::Damaged { path });
+            }
         }
         Ok(Self { tokens, read_from })
     }
@@ -158,19 +177,30 @@ fn names_an_address(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
-/// Reads the file, or makes it with 256 random bits. Whoever loses a race reads what won.
-fn own_token(path: &Path) -> io::Result<String> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            let mut random = [0; 32];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let token = format!("{}\n", hex::encode(random));
-            file.write_all(token.as_bytes())?;
-            Ok(token)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::fs::read_to_string(path),
-        Err(error) => Err(error),
+/// Whether it is what [`own_token`] makes: all of it, and nothing else.
+fn is_own(token: &str) -> bool {
+    token.len() == TOKEN_CHARS && token.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Reads the file (`None` if it holds no text), or makes it with 256 random bits: whole, or not at all. The folder is
+/// locked, so nobody else makes it meanwhile.
+fn own_token(dir: &Path, path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read(path) {
+        Ok(bytes) => return Ok(String::from_utf8(bytes).ok().map(|text| text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    let mut random = [0; TOKEN_CHARS / 2];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let token = hex::encode(random);
+    let partial = dir.join(format!("{TOKEN_FILE}.partial"));
+    // What a crash left of it may be there.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    writeln!(file, "{token}")?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path)?;
+    File::open(dir)?.sync_all()?;
+    Ok(Some(token))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, TokenFileError};
+use crate::clock::Ages;
 use crate::config::{Config, FetchConfig, NoticeConfig, ReconcileConfig};
 use crate::error::ApiError;
 use crate::fetch::Stores;
@@ -43,6 +44,7 @@ pub(crate) struct AppState {
     /// The handler's name.
     pub(crate) handler: &'static str,
     pub(crate) started_ms: i64,
+    pub(crate) ages: Ages,
     /// Live streams that may still be opened.
     pub(crate) streams: Arc<Semaphore>,
     /// Cancelled when the server begins to stop.
@@ -99,6 +101,7 @@ impl AppState {
             asked: Arc::new(Notify::new()),
             handler,
             started_ms: crate::clock::now_ms(),
+            ages: Ages::default(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
             stopping,
         }))

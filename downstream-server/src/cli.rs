@@ -63,6 +63,7 @@ fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Hand
         }
     };
     let level = start_log(&config.log);
+    entrance::descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

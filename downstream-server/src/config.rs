@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use contract::signature::Secret;
+use contract::without_userinfo;
 use entrance::{Tls, Tokens};
 
 use crate::inbox::Location;
@@ -88,8 +89,12 @@ pub struct ServeConfig {
     pub max_connections: usize,
     /// Time a client gets for the handshake, for a request's head, and to take the next piece of an answer.
     pub client_timeout: Duration,
+    /// How long a connection may be open without a request.
+    pub idle_timeout: Duration,
     /// Largest head of a request (request line and headers), in bytes.
     pub max_head_bytes: usize,
+    /// Most header lines of a request.
+    pub max_headers: usize,
 }
 
 /// What is asked of a notice before it is taken.
@@ -392,8 +397,8 @@ fn print(settings: &Settings) -> String {
         let Some(setting) = settings.get(key.name) else { continue };
         let shown = match (key.secret, setting.values.as_slice()) {
             (true, _) => "\"(secret)\"".to_owned(),
-            (false, [one]) => format!("{one:?}"),
-            (false, several) => format!("{several:?}"),
+            (false, [one]) => without_userinfo(&format!("{one:?}")),
+            (false, several) => without_userinfo(&format!("{several:?}")),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{} = {shown} # {}", key.name, setting.origin);

@@ -94,8 +94,7 @@ pub(crate) async fn write_off(
 impl crate::app::AppState {
     /// Whether a cut is missing for longer than one may be on its way.
     pub(crate) fn missing_too_long(&self, gaps: &Gaps) -> bool {
-        let bound = self.missing_alarm.as_millis() as i64;
-        gaps.oldest_missing_ms.is_some_and(|since| now_ms() - since > bound)
+        self.ages.missing.of(gaps.oldest_missing_ms) > self.missing_alarm
     }
 }
 

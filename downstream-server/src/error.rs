@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::inbox::InboxError;
 
@@ -49,10 +49,16 @@ impl From<InboxError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// The body of the answer.
+    pub(crate) fn json(&self) -> Value {
+        json!({ "error": self.code, "message": self.message })
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = Json(json!({ "error": self.code, "message": self.message }));
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status, Json(self.json())).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

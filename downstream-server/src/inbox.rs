@@ -27,7 +27,7 @@ mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use contract::Notice;
@@ -43,7 +43,7 @@ pub use forks::Suspect;
 pub use identity::Identity;
 pub use instance::Location;
 pub use listing::{Listing, Unknown};
-pub use model::{Claim, Claimed, Finished, Next, Report, Taken};
+pub use model::{Claim, Claimed, Finished, Next, Pauses, Report, Taken};
 pub use replay::{Replayed, Selection};
 pub use retention::Keep;
 pub use rows::{Origin, Place, Row, State};
@@ -75,6 +75,7 @@ pub struct Inbox {
     /// What the names of this server's outputs begin with, where servers share an inbox.
     scope: Option<String>,
     lease: Lease,
+    pauses: OnceLock<Pauses>,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     published: Arc<Published>,
     reader: Arc<Mutex<Database>>,
@@ -95,11 +96,7 @@ impl Inbox {
     ) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
-        let lock = std::fs::File::create(dir.join("lock")).map_err(io)?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
-            std::fs::TryLockError::Error(source) => io(source),
-        })?;
+        let lock = instance::lock(dir)?;
         let (database, reader, lock, instance) = match location {
             Location::File(path) => {
                 let path = path.clone().unwrap_or_else(|| dir.join(FILE));
@@ -117,7 +114,7 @@ impl Inbox {
                 let connect = || Postgres::new(url, ca_file.as_deref()).map(Database::postgres);
                 let database = connect()?;
                 schema::prepare(&database, now_ms())?;
-                (database, connect()?, vec![lock], Some(instance::of(dir).map_err(io)?))
+                (database, connect()?, lock, Some(instance::of(dir)?))
             }
         };
         let prefix = instance.clone().unwrap_or_default();
@@ -143,6 +140,7 @@ impl Inbox {
             dir,
             scope: instance,
             lease,
+            pauses: OnceLock::new(),
             queue: Mutex::new(Some(sender)),
             published,
             reader: Arc::new(Mutex::new(reader)),
@@ -185,11 +183,18 @@ impl Inbox {
         answer.await.map_err(|_| self.published.closed())?
     }
 
+    /// From now on no object waits longer for its next try, from the moment at which its row is looked at: a clock that was
+    /// set back since would make it.
+    pub fn bound_pauses(&self, pauses: Pauses) {
+        // The first bounds stay: a server has one configuration.
+        let _ = self.pauses.set(pauses);
+    }
+
     /// Takes up to `limit` due objects and counts the attempt on each, before it is made: an
     /// object that kills the server still runs out of attempts.
     pub async fn claim(&self, limit: usize, now_ms: i64) -> Result<Claimed, InboxError> {
-        let lease = self.lease.clone();
-        self.write(move |at, changes| attempts::claim(at, changes, &lease, limit, now_ms)).await
+        let (lease, pauses) = (self.lease.clone(), self.pauses.get().copied());
+        self.write(move |at, changes| attempts::claim(at, changes, &lease, pauses, limit, now_ms)).await
     }
 
     /// Says that this server's attempts go on, so that no other takes them over.

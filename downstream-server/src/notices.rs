@@ -96,14 +96,27 @@ pub(crate) async fn json_body(
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = header(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not_json",
+            "send the body with the header content-type: application/json",
+        ));
     }
-    Err(ApiError::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "not_json",
-        "send the body with the header content-type: application/json",
-    ))
+    let charset = kind.split(';').skip(1).filter_map(|parameter| parameter.split_once('=')).find_map(
+        |(name, value)| {
+            name.trim()
+                .eq_ignore_ascii_case("charset")
+                .then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+        },
+    );
+    match charset.as_deref() {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
+        Some(charset) => {
+            let message = format!("charset {:?} is not supported: JSON is UTF-8", shorten(charset));
+            Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "charset", message))
+        }
+    }
 }
 
 async fn read(body: Body, headers: &HeaderMap, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {

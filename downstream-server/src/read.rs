@@ -49,14 +49,12 @@ pub(crate) async fn recent(State(app): State<App>) -> Response {
 }
 
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    let age_s =
-        |since_ms: Option<i64>| since_ms.map_or(0.0, |since| (now_ms() - since).max(0) as f64 / 1000.0);
     let gaps = app.inbox.gaps(app.reconcile.whole).await?;
     let text = app.metrics.scrape(&Moment {
         totals: app.inbox.totals(),
-        oldest_owed_seconds: age_s(app.inbox.oldest_owed_ms().await?),
+        oldest_owed_seconds: app.ages.owed.of(app.inbox.oldest_owed_ms().await?).as_secs_f64(),
         gaps,
-        oldest_missing_seconds: age_s(gaps.oldest_missing_ms),
+        oldest_missing_seconds: app.ages.missing.of(gaps.oldest_missing_ms).as_secs_f64(),
         missing_alarm: app.missing_too_long(&gaps),
     });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use blob_store::{BlobStore, ConnectError, Credentials, S3Options, S3Store};
 use contract::exit;
+use entrance::descriptors;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::TokenFileError;
 use crate::app::{AppState, router};
-use crate::config::{Config, HandlerConfig, S3Credentials};
+use crate::config::{Config, HandlerConfig, S3Credentials, ServeConfig};
 use crate::fetch::Stores;
 use crate::handler::{ClientError, Command, Handler, Http, Log, Ndjson, OutputError};
-use crate::inbox::{DatabaseError, Inbox, OpenError};
+use crate::inbox::{DatabaseError, Inbox, OpenError, Pauses};
 use crate::live::Live;
 use crate::pull::{Puller, Queue};
 use crate::reconcile::Reconciler;
@@ -89,12 +89,12 @@ impl RunError {
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
             Self::Store { .. } | Self::Client(_) | Self::Inbox(OpenError::Postgres(_)) => exit::CONFIG,
-            Self::Inbox(OpenError::Newer { .. })
+            Self::Token(error) => error.exit_code(),
+            Self::Inbox(OpenError::Newer { .. } | OpenError::Instance(_))
             | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
             Self::Inbox(_)
             | Self::Output(_)
             | Self::ReadyFile { .. }
-            | Self::Token(_)
             | Self::Serve(_)
             | Self::Poisoned(_) => exit::IO,
         }
@@ -127,10 +127,11 @@ pub async fn run_with(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let bind_error = |source| RunError::Bind { address: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(bind_error)?;
+    let listener = entrance::listen::bind(config.listen).map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     let metrics = Arc::new(Metrics::new());
     let inbox = Arc::new(open_inbox(&config, metrics.clone()).await?);
+    inbox.bound_pauses(Pauses { retry: config.retry.max, later: config.retry.max_retry_after });
     let handler = match (parts.handler, &config.handler) {
         (Some(handler), _) => handler,
         (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
@@ -189,7 +190,7 @@ pub async fn run_with(
     if let Some(tls) = config.serve.tls.clone() {
         tokio::spawn(tls.reload_at_hangup());
     }
-    let mut serving = tokio::spawn(serve(listener, router(app), config.serve.clone(), stopping.clone()));
+    let mut serving = tokio::spawn(serve(listener, router(app), lowered(&config), stopping.clone()));
     say_started(&config, address);
     let mut ended = write_ready_file(&config, address);
 
@@ -297,6 +298,32 @@ async fn tick(live: Arc<Live>, inbox: Arc<Inbox>) {
         let oldest = if waiting { inbox.oldest_owed_ms().await.unwrap_or_default() } else { None };
         live.tick(totals, oldest);
     }
+}
+
+/// Descriptors for the process itself: standard streams, the runtime, the inbox, outputs, what is looked up.
+const OWN_FILES: u64 = 64;
+
+/// Descriptors for each object at work: connections to the store and to a consumer, and a program's pipes and input.
+const FILES_PER_OBJECT: u64 = 8;
+
+/// What clients may ask of the listener, where the limit of open files leaves room for less than is configured.
+fn lowered(config: &Config) -> ServeConfig {
+    let mut serve = config.serve.clone();
+    let kept = OWN_FILES + FILES_PER_OBJECT * config.fetch.concurrency as u64;
+    let limit = descriptors::limit();
+    if let [share] = descriptors::share(limit, kept, &[serve.max_connections])[..]
+        && share < serve.max_connections
+    {
+        tracing::warn!(
+            max_connections = share,
+            configured = serve.max_connections,
+            open_files = limit,
+            kept,
+            "fewer connections than configured: the limit of open files (LimitNOFILE, ulimit -n) leaves room for no more"
+        );
+        serve.max_connections = share;
+    }
+    serve
 }
 
 fn say_started(config: &Config, address: SocketAddr) {

@@ -4,40 +4,23 @@
 //! system. A client gets `client_timeout` to shake hands, to send a request's head, and to take
 //! each next piece of an answer; what bodies get is up to the routes.
 
-mod patience;
-
-use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use entrance::Tls;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use entrance::http::{HeadLimits, Http, Refusal};
+use http::{HeaderValue, Request, Response, header};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::Peer;
 use crate::config::ServeConfig;
-use patience::Patience;
+use crate::error::ApiError;
 
-/// How long accepting rests after it failed: out of descriptors, which only time mends.
-const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
-
-/// The smallest buffer that the HTTP library takes.
-const MIN_BUFFER: usize = 8 << 10;
+/// The most that is read of a connection at once.
+const READ_BYTES: usize = 32 << 10;
 
 /// Serves until `stopping`, then waits for the connections, each of which ends with its answer.
 pub(crate) async fn serve(
@@ -46,94 +29,48 @@ pub(crate) async fn serve(
     config: ServeConfig,
     stopping: CancellationToken,
 ) {
-    let mut protocol = http1::Builder::new();
-    protocol
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.client_timeout)
-        .max_header_size(config.max_head_bytes)
-        .max_buf_size((config.max_head_bytes * 2).max(MIN_BUFFER));
-    let server = Arc::new(Server { protocol, routes, config, stopping: stopping.clone() });
-    let places = Arc::new(Semaphore::new(server.config.max_connections));
-    let connections = TaskTracker::new();
-    let accept = async {
-        loop {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection");
-                    tokio::time::sleep(REST_AFTER_FAILURE).await;
-                    continue;
-                }
-            };
-            let server = server.clone();
-            connections.spawn(async move {
-                if let Err(error) = server.connection(stream, peer).await {
-                    tracing::debug!(%error, %peer, "a connection broke");
-                }
-                drop(place);
-            });
-        }
+    let limits = HeadLimits {
+        bytes: config.max_head_bytes,
+        headers: config.max_headers,
+        timeout: config.client_timeout,
+        idle_timeout: config.idle_timeout,
     };
-    stopping.run_until_cancelled(accept).await;
-    drop(listener);
-    connections.close();
-    connections.wait().await;
-}
-
-struct Server {
-    protocol: http1::Builder,
-    routes: Router,
-    config: ServeConfig,
-    stopping: CancellationToken,
-}
-
-impl Server {
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        // Answers are small and leave in one write; waiting to fill a packet only delays them.
-        stream.set_nodelay(true)?;
-        match &self.config.tls {
-            None => self.requests(stream, peer).await,
-            Some(tls) => self.requests(self.shake_hands(tls, stream).await?, peer).await,
-        }
-    }
-
-    async fn shake_hands(
-        &self,
-        tls: &Tls,
-        stream: TcpStream,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
-        tokio::select! {
-            shaken = tokio::time::timeout(self.config.client_timeout, tls.accept(stream)) => {
-                shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-            }
-            () = self.stopping.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
-        }
-    }
-
-    async fn requests(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
-        peer: SocketAddr,
-    ) -> io::Result<()> {
-        let service = service_fn(move |request: Request<Incoming>| {
-            let routes = self.routes.clone();
-            async move {
+    let http = Http::new(limits, READ_BYTES, config.tls, Arc::new(refused));
+    let token = stopping.clone();
+    let serve = |stream, peer| {
+        let (http, routes, stopping) = (http.clone(), routes.clone(), token.clone());
+        async move {
+            let answer = |request: Request<_>| {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(ConnectInfo(Peer(peer)));
-                Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
+                let answered = routes.clone().oneshot(request);
+                async { answered.await.unwrap_or_else(|never| match never {}) }
+            };
+            if let Err(error) = http.serve(stream, &stopping, answer).await {
+                tracing::debug!(%error, %peer, "a connection broke");
             }
-        });
-        let stream = TokioIo::new(Patience::new(stream, self.config.client_timeout));
-        let mut connection = pin!(self.protocol.serve_connection(stream, service));
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = self.stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        served.map_err(io::Error::other)
+        }
+    };
+    entrance::listen::serve_each(listener, config.max_connections, stopping, serve).await;
+}
+
+/// A refusal in the one shape of all errors.
+fn refused(refusal: &Refusal) -> Response<Bytes> {
+    let error = ApiError::new(refusal.status(), code(refusal), refusal.to_string());
+    let mut response = Response::new(error.json().to_string().into());
+    *response.status_mut() = error.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn code(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Malformed => "malformed",
+        Refusal::TooSlow(_) => "too_slow",
+        Refusal::HeadTooLarge { .. } | Refusal::TooManyHeaders { .. } => "head_too_large",
+        Refusal::TargetTooLong => "target_too_long",
+        Refusal::NoHost | Refusal::SeveralHosts | Refusal::BadHost | Refusal::AbsoluteForm => "host",
+        Refusal::TransferCoding(_) => "transfer_coding",
     }
 }
 

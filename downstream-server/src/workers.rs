@@ -22,6 +22,9 @@ use crate::telemetry::Metrics;
 /// Wait before the inbox is asked again after it failed.
 const INBOX_PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest wait before the inbox is asked again what is due.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// What the workers work with; shared by all attempts.
 pub(crate) struct Workers {
     pub(crate) inbox: Arc<Inbox>,
@@ -289,7 +292,8 @@ async fn due(at_ms: Option<i64>) {
     match at_ms {
         Some(at_ms) => {
             let wait = u64::try_from(at_ms - now_ms()).unwrap_or_default();
-            tokio::time::sleep(Duration::from_millis(wait)).await;
+            // Looked at again before that: the clock may have been set forward meanwhile.
+            tokio::time::sleep(Duration::from_millis(wait).min(LOOK_AGAIN)).await;
         }
         None => std::future::pending().await,
     }

@@ -20,9 +20,18 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// Mounts one; the reason if that is not allowed here.
     pub fn mount(path: &Path, bytes: u64) -> Result<Self, String> {
+        Self::mount_as(path, &format!("size={bytes}"))
+    }
+
+    /// As [`mount`](Self::mount), with room for so many files and folders.
+    pub fn mount_with_inodes(path: &Path, bytes: u64, inodes: u64) -> Result<Self, String> {
+        Self::mount_as(path, &format!("size={bytes},nr_inodes={inodes}"))
+    }
+
+    fn mount_as(path: &Path, options: &str) -> Result<Self, String> {
         std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(path);
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path);
         let output = mount.output().map_err(|error| format!("starting mount: {error}"))?;
         if output.status.success() {
             Ok(Self { path: path.to_owned() })
@@ -50,6 +59,22 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    /// Takes all the inodes that are left, until the ballast is dropped.
+    pub fn fill_inodes(&self) -> Ballast {
+        let path = self.path.join("ballast");
+        std::fs::create_dir(&path).expect("a folder can be made");
+        for number in 0.. {
+            match File::create_new(path.join(number.to_string())) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ballast { path },
+                Err(error) => panic!("filling {}: {error}", path.display()),
+            }
+        }
+        unreachable!("inodes end before numbers do")
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a program that was just killed may still hold a file.
@@ -65,7 +90,7 @@ pub struct Ballast {
 
 impl Drop for Ballast {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.path).or_else(|_| std::fs::remove_dir_all(&self.path));
     }
 }
 

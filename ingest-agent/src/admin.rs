@@ -9,20 +9,24 @@
 //! | `GET /v1/log-level` | the level in force |
 //! | `PUT /v1/log-level` | sets the level to the body, such as `debug` or `info,ingest_agent::sink=debug` |
 //!
-//! It has no authentication, and listens on loopback unless told otherwise.
+//! It has no authentication, and listens on loopback unless told otherwise. Heads, idle connections and their number are
+//! bounded as those of sources are.
 
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use entrance::http::{HeadLimits, Http, Refusal};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::config;
 use crate::flush::Flusher;
@@ -66,13 +70,50 @@ pub fn app(state: AdminState) -> Router {
         .with_state(state)
 }
 
-/// Serves the routes until `shutdown`; requests in flight are dropped then, it is the last thing to stop.
-pub async fn serve(listener: TcpListener, state: AdminState, shutdown: CancellationToken) -> io::Result<()> {
-    let serve = axum::serve(listener, app(state)).into_future();
-    tokio::select! {
-        served = serve => served,
-        () = shutdown.cancelled() => Ok(()),
-    }
+/// What a client may ask of it: what the sources allow by default, and no setting, for whoever asks is an operator.
+const LIMITS: HeadLimits = HeadLimits {
+    bytes: 16 << 10,
+    headers: 100,
+    timeout: Duration::from_secs(30),
+    idle_timeout: Duration::from_secs(75),
+};
+
+/// The most that is read of a connection at once.
+const READ_BYTES: usize = 32 << 10;
+
+/// Serves the routes to `max_connections` at a time, until `shutdown`; requests in flight are dropped then, it is the
+/// last thing to stop.
+pub async fn serve(
+    listener: TcpListener,
+    max_connections: usize,
+    state: AdminState,
+    shutdown: CancellationToken,
+) {
+    let http = Http::new(LIMITS, READ_BYTES, None, Arc::new(refused));
+    let routes = app(state);
+    let serve = |stream, _| {
+        let (http, routes) = (http.clone(), routes.clone());
+        async move {
+            let answer = |request: Request<_>| {
+                let answered = routes.clone().oneshot(request.map(Body::new));
+                async { answered.await.unwrap_or_else(|never| match never {}) }
+            };
+            if let Err(error) = http.serve(stream, &CancellationToken::new(), answer).await {
+                tracing::debug!(%error, "a connection to the admin address broke");
+            }
+        }
+    };
+    let serving = entrance::listen::serve_each(listener, max_connections, CancellationToken::new(), serve);
+    shutdown.run_until_cancelled(serving).await;
+}
+
+/// A refusal in the plain text that all answers here have.
+fn refused(refusal: &Refusal) -> http::Response<Bytes> {
+    let mut response = http::Response::new(format!("{refusal}\n").into());
+    *response.status_mut() = refusal.status();
+    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {

@@ -5,7 +5,7 @@
 //!             (this thread's runtime)  (one thread and runtime a sink)
 //! ```
 //!
-//! **Start**: take every address, so that a taken port is an error before anything happens; open the
+//! **Start**: see how many descriptors there are, and let in no more connections than leave enough for files; take every address, so that a taken port is an error before anything happens; open the
 //! channels, and refuse those with a reader that the configuration no longer names; start the sinks, then the
 //! sources; say where everything is; be ready.
 //!
@@ -16,6 +16,8 @@
 //! **What the end of each part means**: a source or the admin server never ends by itself, so if it does (a bug), the agent stops; a sink
 //! that ends has met what an operator must decide, so the agent stops; a channel that failed to sync cannot
 //! promise anything any more, so the agent stops at once and the next start recovers.
+
+mod descriptors;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,8 +55,10 @@ pub struct Agent {
     channels: Vec<ChannelHandle>,
     sinks: JoinSet<SinkEnd>,
     stop_sinks: CancellationToken,
-    admin: JoinSet<io::Result<()>>,
+    admin: JoinSet<()>,
     stop_admin: CancellationToken,
+    /// Tells of what channels lack, for as long as the agent lives.
+    _telling: JoinSet<()>,
 }
 
 /// Where everything listens, ports filled in; the content of the ready file.
@@ -91,7 +95,7 @@ impl Agent {
     /// Starts everything. Runs in the caller's tokio runtime; the sinks get threads of their own.
     ///
     /// `log` lets the admin address change the level.
-    pub async fn start(config: Config, log: Option<LogControl>) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config, log: Option<LogControl>) -> Result<Self, StartError> {
         let telemetry = Telemetry::default();
         let mut flusher = Flusher::default();
         let stop_sources = CancellationToken::new();
@@ -103,6 +107,7 @@ impl Agent {
             // That of an earlier run would say "ready" too early.
             let _ = fs::remove_file(path);
         }
+        descriptors::lower_limits(&mut config);
         let mut bound = Vec::new();
         for source in config.sources {
             let listening = source::bind(source.kind);
@@ -121,12 +126,14 @@ impl Agent {
             sources: bound.iter().map(|(name, _, source)| (name.to_string(), source.address())).collect(),
         };
 
+        let mut telling = JoinSet::new();
         let mut channels = BTreeMap::new();
         for channel in config.channels {
             let readers = config.sinks.iter().filter(|sink| sink.channel == channel.name);
             let readers: Vec<_> = readers.map(|sink| sink.name.as_str()).collect();
             let handle = channel::open(&channel, &readers)?;
             telemetry.add_channel(&handle);
+            telling.spawn(channel::shortage::tell(handle.clone()));
             channels.insert(channel.name, handle);
         }
 
@@ -158,7 +165,7 @@ impl Agent {
                 log,
                 flush_timeout: config.flush_timeout,
             };
-            admin.spawn(admin::serve(listener, state, stop_admin.clone()));
+            admin.spawn(admin::serve(listener, config.admin_connections, state, stop_admin.clone()));
         }
 
         let mut sources = JoinSet::new();
@@ -193,6 +200,7 @@ impl Agent {
             stop_sinks,
             admin,
             stop_admin,
+            _telling: telling,
         })
     }
 
@@ -239,10 +247,10 @@ impl Agent {
                 (name, Ok(())) => AgentError::Ended { part: format!("the sink {name}") },
             },
             Some(ended) = self.sources.join_next() => AgentError::Ended { part: format!("the source {}", joined(ended)) },
-            Some(ended) = self.admin.join_next() => match joined(ended) {
-                Err(error) => AgentError::Admin(error),
-                Ok(()) => AgentError::Ended { part: "the admin server".to_owned() },
-            },
+            Some(ended) = self.admin.join_next() => {
+                let () = joined(ended);
+                AgentError::Ended { part: "the admin server".to_owned() }
+            }
         }
     }
 

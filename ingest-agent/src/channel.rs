@@ -6,15 +6,18 @@
 //! are below that end (I1).
 
 pub mod keys;
+pub mod shortage;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use durable_channel::disk::{Disk, OsDisk};
 use durable_channel::{
     AppendError, Appended, Batch, Channel, CloseError, DurableChannel, MemoryChannel, OpenError, Reservation,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout};
 
 use self::keys::{Clock, Keys, Limits};
 use crate::config::{ChannelConfig, ChannelKind};
@@ -333,7 +336,14 @@ impl Pending {
     }
 
     /// Waits for the sync of this batch. An error means that it was not acknowledged, and must not be.
-    pub async fn synced(mut self) -> Result<Appended, AppendError> {
+    pub async fn synced(self) -> Result<Appended, AppendError> {
+        self.synced_within(Duration::MAX).await
+    }
+
+    /// As [`synced`](Self::synced), but once the channel waits for something that has run out, waits along for no longer
+    /// than `patience`: the batch may then still become durable, only nobody is told.
+    pub async fn synced_within(mut self, patience: Duration) -> Result<Appended, AppendError> {
+        let mut waits_since = None;
         loop {
             if self.is_synced() {
                 return Ok(self.appended);
@@ -346,7 +356,15 @@ impl Pending {
                     Err(AppendError::Poisoned(failure))
                 };
             }
-            self.progress.changed().await;
+            let Some(shortage) = self.channel.inner.channel.waits_for() else {
+                waits_since = None;
+                self.progress.changed().await;
+                continue;
+            };
+            let waited = waits_since.get_or_insert_with(Instant::now).elapsed();
+            if timeout(patience.saturating_sub(waited), self.progress.changed()).await.is_err() {
+                return Err(AppendError::Waits(shortage));
+            }
         }
     }
 }

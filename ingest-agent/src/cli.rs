@@ -91,6 +91,7 @@ pub async fn serve(config: Config, log: LogControl) -> Result<Outcome, AgentErro
     let stop = StopSignals::listen().map_err(AgentError::Signals)?;
     let usr1 = signals::usr1().map_err(AgentError::Signals)?;
     let flush_timeout = config.flush_timeout;
+    entrance::descriptors::raise();
     let agent = Agent::start(config, Some(log)).await?;
     let flushing = tokio::spawn(signals::flush_on_usr1(usr1, agent.flusher().clone(), flush_timeout));
     let outcome = agent.run(stop.stop()).await;

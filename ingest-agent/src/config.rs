@@ -63,6 +63,8 @@ pub struct Config {
     pub sinks: Vec<SinkConfig>,
     /// Where the admin server listens, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// How many connections the admin server has at a time.
+    pub admin_connections: usize,
     /// How long a flush may take that names no time-out.
     pub flush_timeout: Duration,
     /// How long the sinks may go on shipping after the sources have stopped.
@@ -128,6 +130,7 @@ const ADMIN: Keys = Keys {
             "Address and port for metrics, health and flush; port 0 takes a free one. It has no authentication.",
         ),
         key("flush_timeout", "\"60s\"", "How long a flush may take that names no time-out of its own."),
+        key("max_connections", "64", "Connections served at a time; further ones wait to be accepted."),
     ],
     tables: &[],
     renamed: &[("bind", "listen"), ("port", "listen")],
@@ -194,6 +197,7 @@ fn read_top(reading: &Reading, document: Table) -> Option<Config> {
     let admin_enabled = admin.get::<bool>("enabled");
     let listen = admin.get::<SocketAddr>("listen");
     let flush_timeout = admin.get("flush_timeout");
+    let admin_connections = admin.bounded::<u64>("max_connections", 1, 10_000);
 
     let mut log = top.table("log", LOG);
     let level = log
@@ -211,6 +215,7 @@ fn read_top(reading: &Reading, document: Table) -> Option<Config> {
         channels: channels.into_iter().map(|channel| channel.read).collect::<Option<_>>()?,
         sinks: sinks?,
         admin: admin_enabled?.then_some(listen?),
+        admin_connections: admin_connections? as usize,
         flush_timeout: flush_timeout?,
         shutdown_timeout: shutdown_timeout?,
         ready_file: ready_file?,

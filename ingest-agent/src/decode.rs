@@ -9,6 +9,7 @@ pub mod charset;
 mod flume;
 mod json;
 pub mod lines;
+mod mark;
 pub mod media_type;
 pub mod whole;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 use self::charset::Charset;
 use self::lines::Lines;
+use self::mark::Mark;
 use self::whole::Whole;
 use crate::event::Draft;
 
@@ -47,6 +49,7 @@ pub enum Shape {
 /// One request being taken apart.
 pub struct Decoder {
     shape: Shape,
+    mark: Mark,
     lines: Lines,
     line: Position,
     whole: Whole,
@@ -87,15 +90,24 @@ impl Decoder {
     /// A decoder for one request, which is most likely `expected_bytes` long; 0 if nobody knows.
     pub fn new(shape: Shape, expected_bytes: usize) -> Self {
         let whole = Whole::expecting(expected_bytes);
-        Self { shape, lines: Lines::default(), line: Position::default(), whole }
+        Self { shape, mark: Mark::new(shape), lines: Lines::default(), line: Position::default(), whole }
     }
 
     /// Takes the next bytes of the request.
     pub fn feed(&mut self, chunk: Bytes, draft: &mut Draft) -> Result<(), BadInput> {
+        match self.mark.pass(chunk)? {
+            Some(chunk) => self.feed_text(chunk, draft),
+            None => Ok(()),
+        }
+    }
+
+    fn feed_text(&mut self, chunk: Bytes, draft: &mut Draft) -> Result<(), BadInput> {
         match self.shape {
             Shape::JsonLines { .. } | Shape::TextLines => {
                 let (shape, line) = (self.shape, &mut self.line);
-                self.lines.feed(&chunk, |text| line.take(shape, text, draft))
+                let mark = self.mark.passed;
+                let fed = self.lines.feed(&chunk, |text| line.take(shape, text, draft));
+                fed.map_err(|bad| bad.after(mark))
             }
             Shape::Flume { .. } | Shape::Json | Shape::Raw => {
                 self.whole.push(chunk);
@@ -106,15 +118,23 @@ impl Decoder {
 
     /// The request is complete.
     pub fn finish(mut self, draft: &mut Draft) -> Result<(), BadInput> {
+        if let Some(rest) = self.mark.rest()? {
+            self.feed_text(rest, draft)?;
+        }
         match self.shape {
             Shape::JsonLines { .. } | Shape::TextLines => match self.lines.partial() {
                 [] => Ok(()),
-                last => self.line.take(self.shape, last, draft),
+                last => {
+                    let taken = self.line.take(self.shape, last, draft);
+                    taken.map_err(|bad| bad.after(self.mark.passed))
+                }
             },
             Shape::Flume { charset, normalise } => {
                 flume::decode(&self.whole.into_bytes(), charset, normalise, draft)
             }
-            Shape::Json => json::decode(&self.whole.into_bytes(), draft),
+            Shape::Json => {
+                json::decode(&self.whole.into_bytes(), draft).map_err(|bad| bad.after(self.mark.passed))
+            }
             Shape::Raw => match &*self.whole.into_bytes() {
                 [] => Err(BadInput::whole("the body is empty")),
                 body => {
@@ -157,6 +177,11 @@ impl BadInput {
 
     fn at(byte: usize, problem: impl Into<String>) -> Self {
         Self { place: Place::Body, byte: Some(byte as u64), problem: problem.into() }
+    }
+
+    /// The same mistake, where `passed` bytes before it were passed over.
+    fn after(self, passed: u64) -> Self {
+        Self { byte: self.byte.map(|byte| byte + passed), ..self }
     }
 
     /// The same mistake, found in a part of the request that begins at `start`.

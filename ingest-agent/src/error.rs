@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use contract::exit;
+use durable_channel::disk;
 use durable_channel::{ChannelFailure, CloseError, JournalError, OpenError};
 
 use crate::sink::SinkError;
@@ -120,9 +121,6 @@ pub enum AgentError {
     /// The process could not take its signals over.
     #[error("listening for signals")]
     Signals(#[source] io::Error),
-    /// The admin server failed.
-    #[error("serving the admin address")]
-    Admin(#[source] io::Error),
     /// A part ended that never should.
     #[error("{part} ended by itself")]
     Ended {
@@ -135,6 +133,8 @@ pub(crate) fn open_code(error: &OpenError) -> u8 {
     match error {
         OpenError::Locked { .. } => exit::UNAVAILABLE,
         OpenError::Options(_) | OpenError::Name(_) => exit::CONFIG,
+        // Nothing has failed where descriptors are all in use.
+        OpenError::Io { source, .. } if disk::is_out_of_descriptors(source) => exit::UNAVAILABLE,
         OpenError::Io { .. } | OpenError::NotOpen => exit::IO,
         OpenError::Damaged { .. } | OpenError::Version { .. } | OpenError::Retired(_) => exit::DATA,
         OpenError::ReaderOpen(_) => exit::SOFTWARE,
@@ -152,6 +152,7 @@ pub(crate) fn s3_code(error: &S3SinkError) -> u8 {
         | S3SinkError::Unknown { .. }
         | S3SinkError::Damaged { .. }
         | S3SinkError::Gone { .. } => exit::DATA,
+        error if error.is_shortage() => exit::UNAVAILABLE,
         S3SinkError::Read(_) | S3SinkError::Journal(_) | S3SinkError::Io { .. } => exit::IO,
         S3SinkError::FailPoint(_) => exit::SOFTWARE,
     }
@@ -182,10 +183,9 @@ impl AgentError {
             | Self::Close { .. }
             | Self::Sink { error: SinkError::Read(_) | SinkError::Release(_), .. } => exit::IO,
             Self::Sink { error: SinkError::S3(error), .. } => s3_code(error),
-            Self::Sink { error: SinkError::Panicked, .. }
-            | Self::Signals(_)
-            | Self::Admin(_)
-            | Self::Ended { .. } => exit::SOFTWARE,
+            Self::Sink { error: SinkError::Panicked, .. } | Self::Signals(_) | Self::Ended { .. } => {
+                exit::SOFTWARE
+            }
         }
     }
 }

@@ -35,6 +35,18 @@ pub enum SourceKind {
     Netcat(netcat::NetcatConfig),
 }
 
+// === impl SourceKind ===
+
+impl SourceKind {
+    /// How many connections it serves at a time.
+    pub fn max_connections(&mut self) -> &mut usize {
+        match self {
+            Self::Http(config) => &mut config.max_connections,
+            Self::Netcat(config) => &mut config.max_connections,
+        }
+    }
+}
+
 /// A source whose address is taken, ready to run.
 #[derive(Debug)]
 pub struct Bound {
@@ -70,7 +82,7 @@ pub fn bind(kind: SourceKind) -> Result<Bound, BindError> {
         SourceKind::Http(config) => config.listen,
         SourceKind::Netcat(config) => config.listen,
     };
-    let bound = listen::bind(address).and_then(|listener| {
+    let bound = entrance::listen::bind(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok(Bound { kind, listener, address })
     });

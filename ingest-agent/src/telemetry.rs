@@ -76,6 +76,7 @@ pub struct SinkMetrics {
     pub oldest_pending: Gauge,
     /// When the oldest event arrived that is neither stored nor set aside, in milliseconds since the epoch; 0 if none.
     pub oldest_unshipped_ms: Gauge,
+    pub(crate) oldest_unshipped: wall_clock::Age,
     /// Cuts stored later than the retry horizon allows.
     pub cuts_late: Counter,
     /// Partitions with events that no cut holds yet.

@@ -49,6 +49,7 @@ pub(crate) struct Keys {
 
 /// Held as long as the pipeline runs: two pipelines on one folder would ruin each other.
 pub(crate) struct DirLock {
+    _folder: File,
     _file: File,
 }
 
@@ -105,18 +106,27 @@ fn bind(flag: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
 
 impl DirLock {
     fn take(dir: &Path) -> anyhow::Result<Self> {
+        // The folder itself, for whoever deletes the file lets no second pipeline in; and the file for older ones.
+        let folder = File::open(dir)?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
-            format!("another pipeline runs on {}: choose another folder with --dir", dir.display())
-        })?;
-        Ok(Self { _file: file })
+        for lock in [&folder, &file] {
+            flock(lock, FlockOperation::NonBlockingLockExclusive).with_context(|| {
+                format!("another pipeline runs on {}: choose another folder with --dir", dir.display())
+            })?;
+        }
+        Ok(Self { _folder: folder, _file: file })
     }
 }
 
 impl Keys {
     fn load_or_make(path: &Path) -> anyhow::Result<Self> {
         match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display())),
+            Ok(text) => serde_json::from_slice(&text).with_context(|| {
+                format!(
+                    "{} is damaged: restore it, or delete it for new keys (nothing is lost with them)",
+                    path.display()
+                )
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let keys =
                     Self { access_key: random(10)?, secret_key: random(20)?, notice_secret: random(32)? };
@@ -126,6 +136,7 @@ impl Keys {
                 file.write_all(serde_json::to_string_pretty(&keys)?.as_bytes())?;
                 file.sync_all()?;
                 fs::rename(&new, path)?;
+                File::open(path.parent().unwrap_or(path))?.sync_all()?;
                 Ok(keys)
             }
             Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),

@@ -44,7 +44,11 @@ pub fn table() -> &'static [Exit] {
         line(OK, false, "done, or stopped in order"),
         line(CONFIG, false, "wrong arguments or configuration; every mistake was printed"),
         line(DATA, false, "what lies on disk cannot be used as it is; the message says how to go on"),
-        line(UNAVAILABLE, true, "a port or folder is taken, or an endpoint does not answer"),
+        line(
+            UNAVAILABLE,
+            true,
+            "a port or folder is taken, an endpoint does not answer, or file descriptors are used up",
+        ),
         line(SOFTWARE, true, "a mistake in the program"),
         line(IO, true, "the disk failed; nothing that was acknowledged is lost"),
         line(TEMPFAIL, true, "stopped before all was done; the next start goes on"),

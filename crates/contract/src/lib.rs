@@ -9,9 +9,11 @@ mod ids;
 mod key;
 mod metadata;
 mod notice;
+mod shown;
 pub mod signature;
 
 pub use ids::{ChannelId, CutId, IdError, NameError, SinkName};
 pub use key::{KeyError, MAX_KEY_BYTES, ObjectKey};
 pub use metadata::{CutKind, MetadataError, ObjectMetadata};
 pub use notice::{Notice, NoticeError};
+pub use shown::{without_mark, without_userinfo};

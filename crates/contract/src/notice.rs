@@ -91,6 +91,8 @@ impl Notice {
 
     /// Reads and checks a notice.
     pub fn from_json(body: &[u8]) -> Result<Self, NoticeError> {
+        // Some programs write a byte order mark before their text.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let Lasting { version, id, bucket, key } = serde_json::from_slice(body)?;
         let notice = match version {
             0 => return Err(NoticeError::Version),

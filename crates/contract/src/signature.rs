@@ -13,6 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::without_mark;
+
 /// The header with the message's id: the same for every try of the same message.
 pub const HEADER_ID: &str = "webhook-id";
 /// The header with the time of this try, in seconds since 1970.
@@ -148,9 +150,9 @@ impl FromStr for Secret {
     type Err = SecretError;
 
     /// Reads `whsec_<base64>`, or takes any other text as it is; white space around it, such as a
-    /// file's last newline, is not part of it.
+    /// file's last newline, is not part of it, nor is a byte order mark.
     fn from_str(text: &str) -> Result<Self, SecretError> {
-        let text = text.trim();
+        let text = without_mark(text).trim();
         match text.strip_prefix(Self::PREFIX) {
             Some(encoded) => STANDARD.decode(encoded).map_err(|_| SecretError::Base64)?.as_slice().try_into(),
             None => text.as_bytes().try_into(),

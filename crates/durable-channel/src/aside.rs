@@ -1,7 +1,7 @@
 //! Damaged bytes, set aside for people before anything forgets them: `damaged/SEGMENT-OFFSET.bin`.
 //!
-//! Nothing here is ever read again by the channel, so nothing here may stop it: beyond the limit, and on a full
-//! disk, damaged bytes are counted and not kept.
+//! Nothing here is ever read again by the channel, so nothing here may stop it: beyond the limit, on a full disk, and
+//! without descriptors, damaged bytes are counted and not kept.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -82,7 +82,7 @@ impl Aside {
                 state.added += bytes;
                 Ok(())
             }
-            Err(error) if disk::is_full(&error) => {
+            Err(error) if disk::is_short(&error) => {
                 state.refused.insert(name.to_owned());
                 // What is left of it is removed at the next start at the latest.
                 let _ = self.disk.remove(&self.dir().join(format!("{name}{NEW}")));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, RetireError};
+use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, RetireError, Shortage};
 use crate::reader::Reader;
 use crate::reservation::Reservation;
 
@@ -57,7 +57,13 @@ pub trait Channel: Send + Sync {
     /// Why the channel has failed for good, if it has.
     fn failure(&self) -> Option<Arc<ChannelFailure>>;
 
-    /// Calls `hook` after every synced group, when the channel fails, and whenever a release gave room back.
+    /// What everything that is queued waits for, if something has run out that writing it needs. Cheap.
+    fn waits_for(&self) -> Option<Shortage> {
+        None
+    }
+
+    /// Calls `hook` after every synced group, when the channel fails, whenever a release gave room back, and when
+    /// something runs out or is there again.
     ///
     /// Hooks run on the channel's own threads: they must be short and must not call back into the channel's
     /// waiting methods.
@@ -137,8 +143,10 @@ pub struct Stats {
     pub free_disk_bytes: u64,
     /// Appends refused because the channel was full.
     pub refused_full: u64,
-    /// Appends refused because the disk has too little free space.
+    /// Appends refused because of a [`Shortage`].
     pub refused_disk: u64,
+    /// Why appends are refused now, if something has run out.
+    pub shortage: Option<Shortage>,
     /// Groups synced since the channel was opened.
     pub groups: u64,
     /// Bytes of frames written since the channel was opened.

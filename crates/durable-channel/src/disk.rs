@@ -27,10 +27,18 @@ pub trait Disk: Send + Sync {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Free bytes for us on the disk that holds `dir`.
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Locks a file against other processes until the answer is dropped; `None` if another has it.
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
+    /// Opens a directory, so that its names can be made durable later without a descriptor for it.
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn OpenDir>>;
+    /// What is free for us on the disk that holds `dir`.
+    fn free(&self, dir: &Path) -> io::Result<Free>;
+    /// Locks a directory against other processes until the answer is dropped; `None` if another has it.
+    fn lock(&self, dir: &Path) -> io::Result<Option<Lock>>;
+}
+
+/// An open directory.
+pub trait OpenDir: Send + Sync {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file. All offsets are absolute, so that readers and the writer share nothing.
@@ -49,7 +57,16 @@ pub trait DiskFile: Send + Sync {
     fn size(&self) -> io::Result<u64>;
 }
 
-/// Held as long as a directory is open.
+/// What is free for us on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Free {
+    /// Bytes.
+    pub bytes: u64,
+    /// Inodes: how many files can be made. Without a limit where the file system has none.
+    pub inodes: u64,
+}
+
+/// Held as long as a directory is locked.
 pub type Lock = Box<dyn Any + Send + Sync>;
 
 /// How a file is opened.
@@ -77,6 +94,11 @@ pub struct Entry {
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsDisk;
+
+struct OsDir(File);
+
+/// The file in a directory that is locked beside it.
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// The most slices that one `pwritev` takes.
 const MAX_SLICES: usize = 1024;
@@ -121,9 +143,16 @@ pub fn write_piece(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result
     write_all(file, &mut [IoSlice::new(bytes)], offset)
 }
 
-/// Whether the disk, or our share of it, has no room.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+/// Whether something has run out that comes free again, so that nothing has failed and waiting can help: room on the
+/// disk (bytes, inodes, our share of it), or file descriptors.
+pub fn is_short(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) || is_out_of_descriptors(error)
+}
+
+/// Whether this process, or the whole system, has as many files open as it may.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 // === impl OsDisk ===
@@ -171,24 +200,60 @@ impl Disk for OsDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        let status = rustix::fs::statvfs(dir)?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        Ok(Arc::new(OsDir(File::open(dir)?)))
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
-        // Locked for reading too, so that a folder that cannot be written can be looked at.
-        let file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                OpenOptions::new().write(true).create(true).truncate(false).open(path)?
-            }
-            opened => opened?,
+    fn free(&self, dir: &Path) -> io::Result<Free> {
+        let status = rustix::fs::statvfs(dir)?;
+        // A file system that makes inodes as it needs them says that it has none at all.
+        let inodes = if status.f_files == 0 { u64::MAX } else { status.f_favail };
+        Ok(Free { bytes: status.f_bavail.saturating_mul(status.f_frsize), inodes })
+    }
+
+    fn lock(&self, dir: &Path) -> io::Result<Option<Lock>> {
+        // The directory itself: whoever deletes a file in it does not let a second process in.
+        let dir_lock = match try_lock(File::open(dir)?) {
+            Ok(None) => return Ok(None),
+            Ok(locked) => locked,
+            // Some network file systems lock files alone.
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => None,
+            Err(error) => return Err(error),
         };
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+        // Programs from before directories were locked look at this file alone.
+        let file_lock = match lock_file(&dir.join(LOCK_FILE)) {
+            Ok(None) => return Ok(None),
+            Ok(locked) => locked,
+            // A directory that cannot be written can be looked at all the same.
+            Err(_) if dir_lock.is_some() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Box::new((dir_lock, file_lock))))
+    }
+}
+
+impl OpenDir for OsDir {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+fn lock_file(path: &Path) -> io::Result<Option<File>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create(true).truncate(false).open(path)?
         }
+        opened => opened?,
+    };
+    try_lock(file)
+}
+
+/// The file, locked; `None` if somebody else has it.
+fn try_lock(file: File) -> io::Result<Option<File>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::aside::Aside;
 use crate::batch::{Batch, Pool};
 use crate::channel::{Appended, Channel, ReaderStatus, Start, Stats};
 use crate::disk::{Disk, Lock, OsDisk};
-use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, ReadError, RetireError};
+use crate::error::{AppendError, ChannelFailure, CloseError, OpenError, ReadError, RetireError, Shortage};
 use crate::identity::{self, Identity};
 use crate::options::Options;
 use crate::queue::Queue;
@@ -65,8 +65,6 @@ enum Driver {
     Steps(Box<Writer>),
     Nobody,
 }
-
-pub(crate) const LOCK: &str = "lock";
 
 /// Buffers of this many bytes wait for the next batches.
 const POOL_BYTES: usize = 8 << 20;
@@ -192,8 +190,10 @@ impl DurableChannel {
         let freed =
             registry.delete_released(&shared.log).map_err(OpenError::io("deleting released segments"))?;
         shared.queue.sub_used(freed);
-        let mut writer = Writer::new(Arc::clone(&shared), options.clone(), recovered.live);
-        writer.prepare().map_err(OpenError::io("preparing the next segment"))?;
+        let preparing = || OpenError::io("preparing the next segment");
+        let mut writer =
+            Writer::new(Arc::clone(&shared), options.clone(), recovered.live).map_err(preparing())?;
+        writer.prepare().map_err(preparing())?;
         let record = identity.record;
         let engine = Mutex::new(Engine { writer: Driver::Nobody, identity, lock: Some(lock) });
         Ok((Self { shared, registry: Arc::new(registry), identity: record, engine }, writer, recovery))
@@ -217,7 +217,7 @@ pub(crate) fn give_back(shared: &Shared, bytes: u64) {
 }
 
 pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Lock, OpenError> {
-    disk.lock(&dir.join(LOCK))
+    disk.lock(dir)
         .map_err(OpenError::io(format!("locking {}", dir.display())))?
         .ok_or_else(|| OpenError::Locked { dir: dir.to_owned() })
 }
@@ -270,6 +270,10 @@ impl Channel for DurableChannel {
 
     fn failure(&self) -> Option<Arc<ChannelFailure>> {
         self.shared.failure()
+    }
+
+    fn waits_for(&self) -> Option<Shortage> {
+        self.shared.queue.waits_for()
     }
 
     fn on_progress(&self, hook: Hook) {

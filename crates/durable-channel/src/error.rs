@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk::{self, Free};
+
 /// Why a batch was not queued. Nothing of it was, and no position was used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
@@ -17,14 +19,15 @@ pub enum AppendError {
         /// What is counted.
         unit: Unit,
     },
-    /// The disk has too little free space for new events; readers go on.
-    #[error("disk nearly full: {free_bytes} bytes free, {floor_bytes} kept free")]
-    DiskFloor {
-        /// Free bytes when last looked at.
-        free_bytes: u64,
-        /// What puts leave free.
-        floor_bytes: u64,
-    },
+    /// Something that new events need has run out; readers go on.
+    #[error(transparent)]
+    Short(#[from] Shortage),
+    /// The batch was queued, and waited for what has run out for as long as its owner would. It keeps its positions,
+    /// and is written once it can be.
+    #[error(
+        "{0}; it may still be stored once that is over, so send it again under the same key or expect it twice"
+    )]
+    Waits(Shortage),
     /// The batch is larger than one frame may be.
     #[error("batch too large: {bytes} bytes, at most {limit}")]
     TooLarge {
@@ -47,6 +50,39 @@ pub enum AppendError {
     /// The channel was closed.
     #[error("channel closed")]
     Closed,
+}
+
+/// What has run out, so that a channel takes nothing more for now. Nothing has failed: once it is there again the channel
+/// goes on by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Shortage {
+    /// The disk has less free than is kept free for others.
+    #[error("disk nearly full: {free_bytes} bytes free, {floor_bytes} kept free")]
+    Floor {
+        /// Free bytes when last looked at.
+        free_bytes: u64,
+        /// What puts leave free.
+        floor_bytes: u64,
+    },
+    /// The disk has no room for the next segment, which is allocated ahead.
+    #[error("disk full: {free_bytes} bytes free, {segment_bytes} needed for the next segment of the channel")]
+    Segment {
+        /// Free bytes when last looked at.
+        free_bytes: u64,
+        /// What a segment takes.
+        segment_bytes: u64,
+    },
+    /// The disk has bytes, and no inode for one more file.
+    #[error("the disk's inodes are used up: it has room, but none for another file")]
+    Inodes,
+    /// The quota of this user or folder is used up.
+    #[error("the disk quota is used up")]
+    Quota,
+    /// This process, or the system, has as many files and connections open as it may.
+    #[error(
+        "the file descriptors are used up: raise the limit of open files (LimitNOFILE, ulimit -n), or lower max_connections"
+    )]
+    Descriptors,
 }
 
 /// What a full channel counts.
@@ -238,11 +274,37 @@ impl AppendError {
     /// Whether the same batch may be accepted later without anyone changing the configuration.
     pub fn retry_can_help(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::DiskFloor { .. } => true,
+            Self::Full { .. } | Self::Short(_) | Self::Waits(_) => true,
             Self::TooLarge { .. } | Self::TransactionCapacity { .. } | Self::Poisoned(_) | Self::Closed => {
                 false
             }
         }
+    }
+}
+
+// === impl Shortage ===
+
+impl Shortage {
+    /// What has run out, if `error` says that something has: `free` is what was free when it happened.
+    pub(crate) fn of(error: &io::Error, free: Free, segment_bytes: u64) -> Option<Self> {
+        if disk::is_out_of_descriptors(error) {
+            return Some(Self::Descriptors);
+        }
+        match error.kind() {
+            io::ErrorKind::QuotaExceeded => Some(Self::Quota),
+            io::ErrorKind::StorageFull if free.inodes == 0 => Some(Self::Inodes),
+            io::ErrorKind::StorageFull => Some(Self::Segment { free_bytes: free.bytes, segment_bytes }),
+            _ => None,
+        }
+    }
+}
+
+// === impl ReadError ===
+
+impl ReadError {
+    /// Whether nothing has failed, and reading again later helps.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_short(source))
     }
 }
 

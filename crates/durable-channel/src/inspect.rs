@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::aside;
-use crate::disk::{Disk, Mode, OsDisk};
+use crate::disk::{Disk, LOCK_FILE, Mode, OsDisk};
 use crate::durable::{self, DurableChannel};
 use crate::error::{JournalError, OpenError};
 use crate::format::VERSION;
@@ -128,7 +128,7 @@ impl DurableChannel {
     pub fn inspect_on(disk: &dyn Disk, dir: &Path) -> Result<Inspection, OpenError> {
         let entries = disk.list(dir).map_err(OpenError::io(format!("listing {}", dir.display())))?;
         // A channel without the file was never open; making it would be a change.
-        let lock = entries.iter().any(|entry| entry.name == durable::LOCK);
+        let lock = entries.iter().any(|entry| entry.name == LOCK_FILE);
         let _lock = if lock { Some(durable::lock(disk, dir)?) } else { None };
         let mut found = Inspection::default();
         let (mut attested, mut fresh_id) = (0, false);

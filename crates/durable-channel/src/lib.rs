@@ -15,7 +15,7 @@
 //! ## The directory
 //!
 //! ```text
-//! lock                                empty; locked (flock) while a process has the channel open
+//! lock                                empty; locked (flock) while a process has the channel open, as is the directory
 //! identity                            slots: who the channel is
 //! segments/00000000000000001234.seg   the segment whose first position is 1234
 //! segments/reserve                    the next segment, allocated ahead; its contents mean nothing
@@ -110,7 +110,9 @@
 //! ## A full disk
 //!
 //! Appends are refused while there is no reserve, or less free space than the floor; without a reserve nothing is
-//! written either, and what was accepted waits for one. Everything that drains works without new space: progress and
+//! written either, and what was accepted waits for one ([`Channel::waits_for`]). Bytes, inodes, quotas and file
+//! descriptors are all the same here: what has run out has failed nothing, and the refusal names it ([`Shortage`]). The
+//! reserve and the directory stay open, so that going on in the next segment opens nothing. Everything that drains works without new space: progress and
 //! identity are overwritten in place, journals are allocated ahead, and the frames that opening copies go to the
 //! reserve.
 //!
@@ -177,7 +179,7 @@ pub use batch::{Batch, Mark};
 pub use channel::{Appended, Channel, ReaderStatus, Start, Stats};
 pub use durable::{DurableChannel, Recovery};
 pub use error::{
-    AppendError, ChannelFailure, CloseError, JournalError, OpenError, ReadError, RetireError, Unit,
+    AppendError, ChannelFailure, CloseError, JournalError, OpenError, ReadError, RetireError, Shortage, Unit,
 };
 pub use inspect::{Inspection, JournalStatus, Problem, ReaderFiles, SegmentStatus, Severity};
 pub use journal::{Journal, JournalContents};

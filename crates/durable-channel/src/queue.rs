@@ -3,11 +3,13 @@
 mod reserve;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::batch::Batch;
 use crate::channel::Stats;
+use crate::error::Shortage;
 use crate::format::align;
 use crate::writer::SPACE_CHECK;
 
@@ -17,7 +19,8 @@ pub(crate) struct Queue {
     filled: Condvar,
     capacity_bytes: u64,
     max_frame_bytes: u64,
-    free_disk_floor_bytes: u64,
+    /// What is queued waits for the shortage to end.
+    stuck: AtomicBool,
 }
 
 /// A batch that has its positions, and when it came.
@@ -30,7 +33,7 @@ pub(crate) struct Queued {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) closing: bool,
-    /// Puts are refused for want of disk space, so that it should be looked at again.
+    /// Puts are refused for want of something, so that it should be looked at again.
     pub(crate) refusing: bool,
 }
 
@@ -43,7 +46,8 @@ struct State {
     reserved_bytes: u64,
     queued_bytes: u64,
     free_disk_bytes: u64,
-    refuse_for_disk: bool,
+    /// Why puts are refused.
+    shortage: Option<Shortage>,
     closed: bool,
     writer_waits: bool,
     abandoned_events: u64,
@@ -64,7 +68,7 @@ impl Queue {
             reserved_bytes: 0,
             queued_bytes: 0,
             free_disk_bytes: 0,
-            refuse_for_disk: false,
+            shortage: None,
             closed: false,
             writer_waits: false,
             abandoned_events: 0,
@@ -78,7 +82,7 @@ impl Queue {
             filled: Condvar::new(),
             capacity_bytes: options.capacity_bytes,
             max_frame_bytes: u64::from(options.max_frame_bytes),
-            free_disk_floor_bytes: options.free_disk_floor_bytes,
+            stuck: AtomicBool::new(false),
         }
     }
 
@@ -99,7 +103,7 @@ impl Queue {
         enough: u64,
     ) -> Taken {
         let mut state = self.state();
-        if state.refuse_for_disk {
+        if state.shortage.is_some() {
             let nothing_to_write =
                 |state: &mut State| stuck || pending.is_empty() && state.batches.is_empty();
             state = self.wait(state, SPACE_CHECK, |state| !state.closed && nothing_to_write(state));
@@ -136,7 +140,7 @@ impl Queue {
 
     fn take_from(state: &mut State, pending: &mut VecDeque<Queued>) -> Taken {
         pending.append(&mut state.batches);
-        Taken { closing: state.closed, refusing: state.refuse_for_disk }
+        Taken { closing: state.closed, refusing: state.shortage.is_some() }
     }
 
     /// `bytes` of a group are on the disk.
@@ -153,11 +157,21 @@ impl Queue {
         state.used_bytes = state.used_bytes.saturating_sub(bytes);
     }
 
-    /// Notes the disk's free space and whether puts are refused for it; whether they no longer are.
-    pub(crate) fn set_space(&self, free: u64, refuse: bool) -> bool {
+    /// Notes the disk's free bytes and why puts are refused; whether that begins or ends.
+    pub(crate) fn set_space(&self, free_bytes: u64, shortage: Option<Shortage>) -> bool {
         let mut state = self.state();
-        state.free_disk_bytes = free;
-        std::mem::replace(&mut state.refuse_for_disk, refuse) && !refuse
+        state.free_disk_bytes = free_bytes;
+        let before = std::mem::replace(&mut state.shortage, shortage);
+        before.is_some() != shortage.is_some()
+    }
+
+    /// Notes whether what is queued waits for the shortage to end; whether that begins or ends.
+    pub(crate) fn set_stuck(&self, stuck: bool) -> bool {
+        self.stuck.swap(stuck, Ordering::Relaxed) != stuck
+    }
+
+    pub(crate) fn waits_for(&self) -> Option<Shortage> {
+        self.stuck.load(Ordering::Relaxed).then(|| self.state().shortage)?
     }
 
     /// Accepts nothing more.
@@ -195,6 +209,7 @@ impl Queue {
             free_disk_bytes: state.free_disk_bytes,
             refused_full: state.refused_full,
             refused_disk: state.refused_disk,
+            shortage: state.shortage,
             groups: state.groups,
             written_bytes: state.written_bytes,
             ..Stats::default()

@@ -312,7 +312,7 @@ fn take_reserve(question: &Question<'_>, needed: u64) -> io::Result<(Arc<dyn Dis
     let full = question.segment_bytes.max(needed);
     match file.allocate(full) {
         Ok(()) => Ok((file, full)),
-        Err(error) if disk::is_full(&error) => {
+        Err(error) if disk::is_short(&error) => {
             file.set_len(0)?;
             file.allocate(needed)?;
             Ok((file, needed))

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, Entry, Lock, Mode};
+use crate::disk::{Disk, DiskFile, Entry, Free, LOCK_FILE, Lock, Mode, OpenDir};
 
 mod state;
 
@@ -30,6 +30,11 @@ pub struct Choices(u64);
 struct SimFile {
     disk: SimDisk,
     file: u64,
+}
+
+struct SimDir {
+    disk: SimDisk,
+    path: PathBuf,
 }
 
 // === impl Choices ===
@@ -133,6 +138,16 @@ impl SimDisk {
         self.state().capacity = bytes;
     }
 
+    /// There may be this many files.
+    pub fn set_inodes(&self, files: Option<u64>) {
+        self.state().inodes = files;
+    }
+
+    /// Whether files and directories can be opened: if not, there are no descriptors left.
+    pub fn set_descriptors(&self, left: bool) {
+        self.state().no_descriptors = !left;
+    }
+
     /// Bytes of all files.
     pub fn used_bytes(&self) -> u64 {
         self.state().used()
@@ -213,6 +228,7 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        self.look()?.descriptor()?;
         let found = self.look()?.names.get(path).copied();
         let file = match (found, mode) {
             (Some(Node::Dir), _) => return Err(ErrorKind::IsADirectory.into()),
@@ -223,6 +239,7 @@ impl Disk for SimDisk {
             }
             (None, Mode::Create) => {
                 let mut state = self.change()?;
+                state.inode()?;
                 let file = state.next_file;
                 state.next_file += 1;
                 state.files.insert(file, FileState::default());
@@ -270,23 +287,23 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut guard = self.change()?;
-        let state = &mut *guard;
-        let (synced, left): (Vec<_>, _) =
-            std::mem::take(&mut state.unsynced_names).into_iter().partition(|change| change.dir == dir);
-        state.unsynced_names = left;
-        for change in synced {
-            change.apply(&mut state.durable_names);
-        }
-        Ok(())
+        self.open_dir(dir)?.sync()
     }
 
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.look()?.descriptor()?;
+        Ok(Arc::new(SimDir { disk: self.clone(), path: dir.to_owned() }))
+    }
+
+    fn free(&self, _dir: &Path) -> io::Result<Free> {
         let state = self.look()?;
-        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+        Ok(Free {
+            bytes: state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())),
+            inodes: state.inodes.map_or(u64::MAX, |inodes| inodes.saturating_sub(state.named_files())),
+        })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+    fn lock(&self, dir: &Path) -> io::Result<Option<Lock>> {
         struct Held(SimDisk, PathBuf);
         impl Drop for Held {
             fn drop(&mut self) {
@@ -296,11 +313,30 @@ impl Disk for SimDisk {
                 }
             }
         }
-        if !self.look()?.names.contains_key(path) {
-            self.open(path, Mode::Create)?;
+        // As the real one does, so that a directory looks the same after it.
+        let file = dir.join(LOCK_FILE);
+        if !self.look()?.names.contains_key(&file) {
+            self.open(&file, Mode::Create)?;
         }
-        let free = self.look()?.locks.insert(path.to_owned());
-        Ok(free.then(|| Box::new(Held(self.clone(), path.to_owned())) as Lock))
+        let free = self.look()?.locks.insert(dir.to_owned());
+        Ok(free.then(|| Box::new(Held(self.clone(), dir.to_owned())) as Lock))
+    }
+}
+
+// === impl SimDir ===
+
+impl OpenDir for SimDir {
+    fn sync(&self) -> io::Result<()> {
+        let dir = &self.path;
+        let mut guard = self.disk.change()?;
+        let state = &mut *guard;
+        let (synced, left): (Vec<_>, _) =
+            std::mem::take(&mut state.unsynced_names).into_iter().partition(|change| change.dir == *dir);
+        state.unsynced_names = left;
+        for change in synced {
+            change.apply(&mut state.durable_names);
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::disk::{self, DiskFile, Mode};
+use crate::disk::{self, DiskFile, Free, Mode, OpenDir};
+use crate::error::Shortage;
 use crate::format::{FileHeader, HEADER_BLOCK_BYTES, SEGMENT_MAGIC, align};
 use crate::frame::Seal;
 use crate::options::Options;
@@ -25,14 +26,21 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     options: Options,
     live: Option<Live>,
-    /// The size of the reserve, if there is one.
-    reserve: Option<u64>,
+    /// Held open, as the reserve is: going on in the next segment needs no descriptor that may be missing then.
+    dir: Arc<dyn OpenDir>,
+    reserve: Option<Reserve>,
     pending: VecDeque<Queued>,
-    /// What is pending found no segment, or no disk space for the one in reserve.
+    /// What is pending found no segment, or there is none in reserve.
     stuck: bool,
     /// The positions below this are written.
     written_end: u64,
     space_checked: Option<Instant>,
+}
+
+/// The next segment, allocated ahead.
+struct Reserve {
+    file: Arc<dyn DiskFile>,
+    bytes: u64,
 }
 
 /// What a turn came to.
@@ -52,10 +60,21 @@ struct Failed(String, io::Error);
 // === impl Writer ===
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, options: Options, live: Option<Live>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, options: Options, live: Option<Live>) -> io::Result<Self> {
         let written_end = shared.log.synced_end();
         let pending = VecDeque::new();
-        Self { shared, options, live, reserve: None, pending, stuck: false, written_end, space_checked: None }
+        let dir = shared.log.disk.open_dir(&shared.log.dir)?;
+        Ok(Self {
+            shared,
+            options,
+            live,
+            dir,
+            reserve: None,
+            pending,
+            stuck: false,
+            written_end,
+            space_checked: None,
+        })
     }
 
     /// Looks at the disk before anything is accepted: makes the reserve, and sees whether puts are.
@@ -63,7 +82,9 @@ impl Writer {
         let (disk, path) = (&self.shared.log.disk, self.shared.log.dir.join(RESERVE));
         let found = disk.list(&self.shared.log.dir)?.into_iter().find(|entry| entry.name == RESERVE);
         match found {
-            Some(entry) if entry.bytes == self.options.segment_bytes => self.reserve = Some(entry.bytes),
+            Some(entry) if entry.bytes == self.options.segment_bytes => {
+                self.reserve = Some(Reserve { file: disk.open(&path, Mode::Write)?, bytes: entry.bytes });
+            }
             Some(_) => disk.remove(&path)?,
             None => {}
         }
@@ -114,6 +135,9 @@ impl Writer {
         let fits = self.live.as_ref().is_some_and(|live| live.offset + needed <= live.bytes);
         // Opening after a crash copies what this writes, and needs a reserve for that on a disk that may be full.
         self.stuck = !(fits || self.rotate(needed)?) || self.reserve.is_none();
+        if self.shared.queue.set_stuck(self.stuck) {
+            self.shared.progress();
+        }
         if self.stuck {
             if closing {
                 self.shared
@@ -169,50 +193,67 @@ impl Writer {
         if self.reserve.is_none() {
             self.check_space()?;
         }
-        let Some(bytes) = self.reserve.filter(|bytes| HEADER_BLOCK_BYTES + needed <= *bytes) else {
+        let Some(Reserve { file, bytes }) =
+            self.reserve.take_if(|reserve| HEADER_BLOCK_BYTES + needed <= reserve.bytes)
+        else {
             return Ok(false);
         };
         let name = segment::name(self.written_end);
-        let reserve = log.dir.join(RESERVE);
-        let create = || -> io::Result<(Arc<dyn DiskFile>, FileHeader)> {
-            let file = log.disk.open(&reserve, Mode::Write)?;
+        let create = || -> io::Result<FileHeader> {
             let header = FileHeader::random(self.written_end)?;
             header.write(&*file, SEGMENT_MAGIC)?;
             file.sync()?;
             // Named only now: a segment with a name has a good header, and all before it is synced.
-            log.disk.rename(&reserve, &log.dir.join(&name))?;
-            log.disk.sync_dir(&log.dir)?;
-            Ok((file, header))
+            log.disk.rename(&log.dir.join(RESERVE), &log.dir.join(&name))?;
+            self.dir.sync()?;
+            Ok(header)
         };
-        let (file, header) = create().map_err(doing("creating", &name))?;
+        let header = create().map_err(doing("creating", &name))?;
         if let Some(full) = self.live.take() {
             // Gives back the room of the frame that did not fit. Should it fail, the room comes back later.
             let _ = full.file.set_len(full.offset);
         }
         log.add(self.written_end);
         self.live = Some(Live { file, name, seed: header.seed(), offset: HEADER_BLOCK_BYTES, bytes });
-        self.reserve = None;
         self.check_space()?;
         Ok(true)
     }
 
-    /// Looks at the free space and makes the reserve if it is missing. Puts are accepted only with both, and
+    /// Looks at what is free and makes the reserve if it is missing. Puts are accepted only with both, and
     /// are refused early enough that what was accepted finds room.
     fn check_space(&mut self) -> Result<(), Failed> {
         self.space_checked = Some(Instant::now());
-        let log = &self.shared.log;
-        let failed = |error| Failed("looking at the disk's free space".to_owned(), error);
-        if self.reserve.is_none() && self.make_reserve().map_err(doing("allocating", RESERVE))? {
-            self.reserve = Some(self.options.segment_bytes);
+        let (disk, dir) = (Arc::clone(&self.shared.log.disk), self.shared.log.dir.clone());
+        let look =
+            || disk.free(&dir).map_err(|error| Failed("looking at the disk's free space".to_owned(), error));
+        let mut missing = None;
+        if self.reserve.is_none()
+            && let Err(error) = self.make_reserve()
+        {
+            let shortage = Shortage::of(&error, look()?, self.options.segment_bytes);
+            missing = Some(shortage.ok_or_else(|| doing("allocating", RESERVE)(error))?);
         }
-        let free = log.disk.free_bytes(&log.dir).map_err(failed)?;
-        // Taking the reserve needs room for another one.
-        let last = self.needs_reserve_soon() && free < self.options.segment_bytes;
-        let refuse = self.reserve.is_none() || last || free < self.options.free_disk_floor_bytes;
-        if self.shared.queue.set_space(free, refuse) {
+        let free = look()?;
+        let shortage = missing.or_else(|| self.shortage(free));
+        if self.shared.queue.set_space(free.bytes, shortage) {
             self.shared.progress();
         }
         Ok(())
+    }
+
+    /// Why puts are refused although there is a reserve.
+    fn shortage(&self, free: Free) -> Option<Shortage> {
+        let Options { segment_bytes, free_disk_floor_bytes: floor_bytes, .. } = self.options;
+        let free_bytes = free.bytes;
+        if free_bytes < floor_bytes {
+            return Some(Shortage::Floor { free_bytes, floor_bytes });
+        }
+        // Taking the reserve needs room for another one.
+        match self.needs_reserve_soon() {
+            true if free_bytes < segment_bytes => Some(Shortage::Segment { free_bytes, segment_bytes }),
+            true if free.inodes == 0 => Some(Shortage::Inodes),
+            _ => None,
+        }
     }
 
     /// Whether what may be queued has no room in the live segment.
@@ -224,19 +265,24 @@ impl Writer {
         self.live.as_ref().is_none_or(|live| live.bytes - live.offset < queued)
     }
 
-    fn make_reserve(&self) -> io::Result<bool> {
-        let log = &self.shared.log;
+    fn make_reserve(&mut self) -> io::Result<()> {
+        let (log, bytes) = (&self.shared.log, self.options.segment_bytes);
         let path = log.dir.join(RESERVE);
-        let made =
-            log.disk.open(&path, Mode::Create).and_then(|file| file.allocate(self.options.segment_bytes));
+        let made = log.disk.open(&path, Mode::Create).and_then(|file| {
+            file.allocate(bytes)?;
+            Ok(Reserve { file, bytes })
+        });
         match made {
-            Ok(()) => Ok(true),
-            Err(error) if disk::is_full(&error) => match log.disk.remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(false),
-            },
-            Err(error) => Err(error),
+            Ok(reserve) => self.reserve = Some(reserve),
+            Err(error) => {
+                // What was allocated of it is of use to whoever drains.
+                match log.disk.remove(&path) {
+                    Err(failed) if failed.kind() != io::ErrorKind::NotFound => return Err(failed),
+                    _ => return Err(error),
+                }
+            }
         }
+        Ok(())
     }
 }
 

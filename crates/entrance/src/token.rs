@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use ::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, header};
 use sha2::Sha256;
 
 /// The shortest token, in characters: too long to be guessed, if it is random.

@@ -45,8 +45,8 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::Notify;
 
 pub(crate) use invocations::{
-    AfterFailure, Queued, due, enqueue, failed, failed_one, next_due_ms, owed, redrive, request_id,
-    succeeded, try_failed,
+    AfterFailure, Queued, clamp_due, due, enqueue, failed, failed_one, next_due_ms, owed, redrive,
+    request_id, succeeded, try_failed,
 };
 pub(crate) use layout::Layout;
 pub(crate) use list::{Cursor, ListQuery, Listing, list};
@@ -102,7 +102,7 @@ pub(crate) struct Store {
     /// Woken when invocations were queued.
     queued: Arc<Notify>,
     /// The lock on the folder; `None` once closed.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<[File; 2]>>,
     sync: bool,
 }
 
@@ -114,7 +114,7 @@ impl Store {
         let (layout, lock) = Layout::create(dir)?;
         let mut connection = catalog::open(&layout.catalog(), sync)?;
         open::recover(&layout, &mut connection)?;
-        invocations::clamp_due(&connection, now_ms().saturating_add(longest_retry.as_millis() as u64))?;
+        clamp_due(&connection, now_ms().saturating_add(longest_retry.as_millis() as u64))?;
         let reader = Mutex::new(catalog::open_reader(&layout.catalog())?);
         let queued = Arc::new(Notify::new());
         let writer = writer::Writer::start(connection, layout.clone(), sync, queued.clone())?;

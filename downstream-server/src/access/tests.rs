@@ -140,12 +140,40 @@ fn without_configured_tokens_the_server_makes_one_that_its_own_user_alone_can_re
     assert_eq!(token.trim().len(), 64);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(first.tokens.holder(token.trim()), Some(TOKEN_NAME));
+    assert!(!dir.path().join("token.partial").exists());
     // It stays over restarts, and an operator's own token takes its place.
     assert_eq!(access().unwrap().tokens.holder(token.trim()), Some(TOKEN_NAME));
     let mut own = Tokens::default();
     own.add(&format!("ops:{TOKEN}")).unwrap();
     let configured = Access::new(&own, ReadFrom::Loopback, dir.path()).unwrap();
     assert_eq!(configured.tokens.holder(token.trim()), None);
-    std::fs::write(&path, "").unwrap();
-    assert!(access().unwrap_err().to_string().contains("delete the file for a new one"));
+    // What a crash left of one that was made halfway is none.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(dir.path().join("token.partial"), "0123").unwrap();
+    let next = access().unwrap();
+    let token = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(next.tokens.holder(token.trim()), Some(TOKEN_NAME));
+    assert!(!dir.path().join("token.partial").exists());
+}
+
+#[test]
+fn a_token_file_that_holds_anything_else_than_the_server_wrote_is_refused_with_what_to_do() {
+    let dir = TempDir::new().unwrap();
+    let whole = "0123456789abcdef".repeat(4);
+    let cut = &whole[..32];
+    let long = format!("{whole}0");
+    let contents: [&[u8]; 6] = [b"", b"\n", cut.as_bytes(), long.as_bytes(), &[b'x'; 64], &[0xff; 64]];
+    for content in contents {
+        std::fs::write(dir.path().join(TOKEN_FILE), content).unwrap();
+        let error = Access::new(&Tokens::default(), ReadFrom::Loopback, dir.path()).unwrap_err();
+        assert_eq!(error.exit_code(), exit::DATA, "starting again does not help");
+        let text = error.to_string();
+        assert!(
+            text.contains("token is damaged") && text.contains("delete the file for a new one"),
+            "{text}"
+        );
+        assert!(!text.contains(cut), "{text}");
+    }
+    std::fs::write(dir.path().join(TOKEN_FILE), whole).unwrap();
+    assert!(Access::new(&Tokens::default(), ReadFrom::Loopback, dir.path()).is_ok());
 }

@@ -23,6 +23,13 @@ pub(super) fn tokens(s: &mut Settings) -> Tokens {
     tokens
 }
 
+fn some_time(text: &str) -> Result<Duration, String> {
+    match values::duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 pub(super) fn serve(s: &mut Settings) -> ServeConfig {
     let file = |text: &str| Ok(PathBuf::from(text));
     let files = (s.optional("tls.certificate", file), s.optional("tls.key", file));
@@ -39,10 +46,9 @@ pub(super) fn serve(s: &mut Settings) -> ServeConfig {
     ServeConfig {
         tls,
         max_connections: s.value("max_connections", 1, |text| between(text, 1, 100_000)),
-        client_timeout: s.value("client_timeout", Duration::ZERO, |text| match values::duration(text)? {
-            Duration::ZERO => Err("it must be longer than nothing".to_owned()),
-            duration => Ok(duration),
-        }),
+        client_timeout: s.value("client_timeout", Duration::ZERO, some_time),
+        idle_timeout: s.value("idle_timeout", Duration::ZERO, some_time),
+        max_headers: s.value("max_headers", 1, |text| between(text, 10, 10_000)),
         max_head_bytes: s.value("max_head_bytes", 0, |text| match values::bytes(text)? {
             bytes if HEAD_BYTES.contains(&bytes) => Ok(bytes as usize),
             _ => Err(format!("`{text}` is not between 4KiB and 1MiB")),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use contract::without_userinfo;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{KEYS, Key};
@@ -62,7 +63,8 @@ impl Settings {
     }
 
     pub(super) fn mistake(&mut self, text: impl Into<String>) {
-        self.mistakes.push(text.into());
+        // Any of them may repeat a URL.
+        self.mistakes.push(without_userinfo(&text.into()));
     }
 
     pub(super) fn into_mistakes(self) -> Vec<String> {

@@ -87,7 +87,7 @@ fn unsigned_notices_on_an_open_address_are_a_mistake() {
 
 #[test]
 fn secrets_are_read_from_a_file_and_never_printed() {
-    let (_dir, path) = file("a secret of some length\n\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
+    let (_dir, path) = file("\u{feff}a secret of some length\n\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
     let args = ["--notices-buckets", "logs", "--notices-secret-file", &path];
     let variables = [("SLUICEGATE_SERVER_NOTICES_SECRETS", "another secret of some length")];
     let config = run(&args, &variables);
@@ -100,6 +100,24 @@ fn secrets_are_read_from_a_file_and_never_printed() {
         "{printed}"
     );
     assert!(!printed.contains("another secret") && !format!("{config:?}").contains("some length"));
+}
+
+#[test]
+fn a_url_is_printed_without_the_password_that_it_may_hold() {
+    let url = "https://user:hunter2@consumer.example/in";
+    let args =
+        ["--notices-buckets", "logs", "--handler-kind", "http", "--handler-url", url, "--s3-endpoint", url];
+    assert!(matches!(run(&args, &[]).handler, HandlerConfig::Http(http) if http.url == url));
+    let Ok(Start::Print(printed)) = start(&[&args[..], &["--print-config"]].concat(), &[]) else {
+        panic!("nothing was printed");
+    };
+    assert_eq!(printed.matches("\"https://***@consumer.example/in\"").count(), 2, "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    for flag in ["--handler-url", "--s3-endpoint", "--pull-queue-url"] {
+        let wrong = ["--notices-buckets", "logs", "--handler-kind", "http", flag, "ftp://user:hunter2@host/"];
+        let error = start(&wrong, &[]).unwrap_err().to_string();
+        assert!(error.contains("ftp://***@host/") && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]

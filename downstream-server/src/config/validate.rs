@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contract::signature::Secret;
+use contract::without_mark;
 
 use super::access;
 use super::handler::handler;
@@ -142,8 +143,12 @@ pub(super) fn with_file(s: &mut Settings, name: &'static str, file: &'static str
 fn read_lines(path: &Path) -> Result<Vec<String>, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("reading {}: {error}", path.display()))?;
-    let lines: Vec<_> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let lines: Vec<_> = without_mark(&text)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
     if lines.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(lines) }
 }
 

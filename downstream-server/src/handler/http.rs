@@ -48,7 +48,7 @@ impl Http {
     pub fn new(config: HttpConfig) -> Result<Self, ClientError> {
         // It fails only when a provider is installed already, and then that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let failed = |source| ClientError { url: config.url.clone(), source };
+        let failed = |source| ClientError { url: contract::without_userinfo(&config.url), source };
         let mut client = Client::builder()
             .user_agent(concat!("sluicegate-server/", env!("CARGO_PKG_VERSION")))
             .timeout(config.timeout)

@@ -3,11 +3,13 @@
 //! A server holds an attempt by a lease. The number of the attempt is its token: whoever comes
 //! back after the lease has ended and another attempt has begun changes nothing any more.
 
+use std::time::Duration;
+
 use super::changes::Changes;
 use super::database::{Database, Dialect};
 use super::error::InboxError;
 use super::rows::{COLUMNS, Place, Row, State, read_all};
-use super::{Claim, Claimed, Next};
+use super::{Claim, Claimed, Next, Pauses};
 
 type Result<T> = std::result::Result<T, InboxError>;
 
@@ -17,6 +19,43 @@ pub(super) struct Lease {
     /// The server, and which start of it.
     pub(super) owner: String,
     pub(super) length_ms: i64,
+}
+
+/// Leases that are longer than this many times their length were written by a clock that was set back since. Servers that
+/// share an inbox may differ by almost as much.
+const CREDIBLE_LEASES: i64 = 10;
+
+impl Lease {
+    /// A lease that ends later than this has no end to wait for.
+    pub(super) fn credible_until(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_add(self.length_ms.saturating_mul(CREDIBLE_LEASES))
+    }
+}
+
+/// Makes objects due that would wait longer than any configured pause: their next try was set by a clock that has been set
+/// back since.
+fn wake(at: &Database, changes: &mut Changes, pauses: Pauses, now_ms: i64) -> Result<()> {
+    let latest =
+        |pause: Duration| now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+    let (retry, later) = (latest(pauses.retry), latest(pauses.retry.max(pauses.later)));
+    let rows = at.query(
+        &format!(
+            "UPDATE objects SET next_try_ms = ?1
+             WHERE state = 'owed' AND next_try_ms > ?2 AND (deferrals = 0 OR next_try_ms > ?3)
+             RETURNING {COLUMNS}"
+        ),
+        &[now_ms.into(), retry.into(), later.into()],
+    )?;
+    if !rows.is_empty() {
+        tracing::warn!(
+            objects = rows.len(),
+            "the clock was set back: objects that waited for a later time are due now"
+        );
+    }
+    for row in read_all(&rows)? {
+        changes.changed(Some(State::Owed), row);
+    }
+    Ok(())
 }
 
 /// Puts attempts that a crash cut short back among the owed: those whose lease has ended, and
@@ -33,11 +72,11 @@ pub(super) fn interrupted(
             "UPDATE objects SET state = 'owed', lease_owner = NULL, lease_until_ms = NULL,
                                 last_error = 'the server stopped during this attempt'
              WHERE state = 'fetching'
-               AND ((lease_until_ms <= ?2 AND lease_owner <> ?1)
+               AND (((lease_until_ms <= ?2 OR lease_until_ms > ?4) AND lease_owner <> ?1)
                     OR substr(coalesce(lease_owner, ''), 1, length(CAST(?3 AS TEXT))) = ?3)
              RETURNING {COLUMNS}"
         ),
-        &[(&lease.owner).into(), now_ms.into(), ended.into()],
+        &[(&lease.owner).into(), now_ms.into(), ended.into(), lease.credible_until(now_ms).into()],
     )?;
     for row in read_all(&rows)? {
         tracing::warn!(key = row.key, attempt = row.attempts, "an attempt was cut short; it is made again");
@@ -59,10 +98,14 @@ pub(super) fn claim(
     at: &Database,
     changes: &mut Changes,
     lease: &Lease,
+    pauses: Option<Pauses>,
     limit: usize,
     now_ms: i64,
 ) -> Result<Claimed> {
     interrupted(at, changes, lease, None, now_ms)?;
+    if let Some(pauses) = pauses {
+        wake(at, changes, pauses, now_ms)?;
+    }
     let skip_locked = match at.dialect() {
         Dialect::Sqlite => "",
         Dialect::Postgres => "FOR UPDATE OF o SKIP LOCKED",

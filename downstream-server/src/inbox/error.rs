@@ -50,6 +50,13 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file with this server's name among those that share an inbox holds something else.
+    #[error(
+        "{} is damaged: it is not 32 hexadecimal digits; restore it, or delete it to go on as a new server, to which what the \
+         old one was at work on comes once its leases have ended",
+        .0.display()
+    )]
+    Instance(PathBuf),
     /// The connection to PostgreSQL cannot be set up as configured.
     #[error(transparent)]
     Postgres(#[from] PostgresError),

@@ -33,29 +33,64 @@ impl std::fmt::Debug for Location {
 }
 
 /// The name of the server whose folder this is: made once, so that after a restart it finds its own.
-pub(super) fn of(dir: &Path) -> io::Result<String> {
-    let path = dir.join("instance");
-    match std::fs::read_to_string(&path) {
-        Ok(name) if name.trim().len() == 32 => return Ok(name.trim().to_owned()),
-        Ok(_) => return Err(io::Error::other(format!("{} does not hold a server's name", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+pub(super) fn of(dir: &Path) -> Result<String, OpenError> {
+    match read(dir) {
+        Ok(Some(name)) => Ok(name),
+        Ok(None) => make(dir).map_err(|source| OpenError::Io { dir: dir.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(OpenError::Instance(dir.join(FILE))),
+        Err(source) => Err(OpenError::Io { dir: dir.to_owned(), source }),
     }
+}
+
+const FILE: &str = "instance";
+const NAME_CHARS: usize = 32;
+
+/// The name that is kept; an error of the kind `InvalidData` if it is none.
+fn read(dir: &Path) -> io::Result<Option<String>> {
+    let name = match std::fs::read_to_string(dir.join(FILE)) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_name = name.len() == NAME_CHARS && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_name { Ok(Some(name)) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// A new name, on the disk before it is used.
+fn make(dir: &Path) -> io::Result<String> {
     let name = random();
     let partial = dir.join("instance.partial");
     let mut file = File::create(&partial)?;
     writeln!(file, "{name}")?;
     file.sync_all()?;
-    std::fs::rename(&partial, &path)?;
+    std::fs::rename(&partial, dir.join(FILE))?;
     File::open(dir)?.sync_all()?;
     Ok(name)
 }
 
+/// Locks the server's own folder: the folder itself, for whoever deletes a file in it lets no second server in, and the
+/// file that servers from before that look at.
+pub(super) fn lock(dir: &Path) -> Result<Vec<File>, OpenError> {
+    let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let mut locks = vec![File::open(dir).map_err(io)?, File::create(dir.join("lock")).map_err(io)?];
+    let mut held = Vec::new();
+    for (file, is_folder) in locks.drain(..).zip([true, false]) {
+        match file.try_lock() {
+            Ok(()) => held.push(file),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
+            // Some network file systems lock files alone.
+            Err(std::fs::TryLockError::Error(_)) if is_folder => {}
+            Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
+        }
+    }
+    Ok(held)
+}
+
 /// Locks an SQLite file that is not in the server's own folder, which is locked already.
-pub(super) fn lock_beside(path: &Path, dir: &Path, lock: File) -> Result<Vec<File>, OpenError> {
+pub(super) fn lock_beside(path: &Path, dir: &Path, mut held: Vec<File>) -> Result<Vec<File>, OpenError> {
     let folder = path.parent().unwrap_or(dir);
     if folder == dir {
-        return Ok(vec![lock]);
+        return Ok(held);
     }
     let io = |source| OpenError::Io { dir: folder.to_owned(), source };
     let mut beside = path.as_os_str().to_owned();
@@ -65,7 +100,8 @@ pub(super) fn lock_beside(path: &Path, dir: &Path, lock: File) -> Result<Vec<Fil
         std::fs::TryLockError::WouldBlock => OpenError::Locked(path.to_owned()),
         std::fs::TryLockError::Error(source) => io(source),
     })?;
-    Ok(vec![lock, other])
+    held.push(other);
+    Ok(held)
 }
 
 /// 128 random bits; the standard library's hash keys are random.

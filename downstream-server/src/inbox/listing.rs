@@ -102,8 +102,10 @@ pub(super) fn begin(
                  listed = CASE WHEN position = '' THEN 0 ELSE listed END,
                  taken = CASE WHEN position = '' THEN 0 ELSE taken END
              WHERE bucket = ?1 AND prefix = ?2
-               AND (position <> '' OR asked_ms IS NOT NULL OR coalesce(finished_ms, 0) <= ?6)
-               AND (lease_owner IS NULL OR lease_owner = ?3 OR lease_until_ms <= ?5)
+               AND (position <> '' OR asked_ms IS NOT NULL OR coalesce(finished_ms, 0) <= ?6
+                    -- The clock was set back since.
+                    OR (?6 >= 0 AND finished_ms > ?5))
+               AND (lease_owner IS NULL OR lease_owner = ?3 OR lease_until_ms <= ?5 OR lease_until_ms > ?7)
              RETURNING {COLUMNS}"
         ),
         &[
@@ -113,6 +115,7 @@ pub(super) fn begin(
             (now_ms + lease.length_ms).into(),
             now_ms.into(),
             due_before_ms.into(),
+            lease.credible_until(now_ms).into(),
         ],
     )?;
     Ok(row.as_ref().map(read).transpose()?)

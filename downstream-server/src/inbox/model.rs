@@ -1,5 +1,7 @@
 //! What goes into the inbox and comes out of it.
 
+use std::time::Duration;
+
 use super::Identity;
 use super::rows::Place;
 
@@ -84,4 +86,13 @@ pub enum Next {
     Dead,
     /// None: the store holds the object no more.
     Gone,
+}
+
+/// The longest that an owed object may have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pauses {
+    /// After an attempt that failed.
+    pub retry: Duration,
+    /// After a handler that said "later".
+    pub later: Duration,
 }

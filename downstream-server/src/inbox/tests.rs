@@ -1,5 +1,6 @@
 //! The inbox's tests: one suite for every database, and what is SQLite's alone.
 
+mod clock;
 mod conformance;
 mod model;
 #[cfg(feature = "foreign-postgres")]
@@ -12,6 +13,7 @@ use super::*;
 use crate::handler::{NoEffect, Outcome};
 use crate::telemetry::Moment;
 use crate::testing::{Home, handled, inbox, metadata_of, on_each_database};
+use clock::*;
 use conformance::*;
 
 on_each_database! {
@@ -30,6 +32,8 @@ on_each_database! {
     a_number_that_no_agent_ever_reaches_is_no_cut_and_harms_nothing,
     a_failing_effect_undoes_its_object_and_leaves_the_others_of_the_group,
     a_closed_inbox_is_free_for_the_next_server_even_while_its_handle_is_held,
+    what_waits_for_a_time_that_the_clock_has_left_is_due_at_once,
+    a_listing_that_ended_in_the_future_is_due_at_once,
 }
 
 fn cut(channel: u8, number: u64) -> CutId {
@@ -65,8 +69,10 @@ fn open(dir: &TempDir, metrics: Arc<Metrics>) -> Result<Inbox, OpenError> {
 async fn two_servers_never_share_an_inbox() {
     let dir = TempDir::new().unwrap();
     let _first = inbox(&dir);
-    let second = open(&dir, Arc::new(Metrics::new()));
-    assert!(matches!(second, Err(OpenError::Locked(_))));
+    let second = || open(&dir, Arc::new(Metrics::new()));
+    assert!(matches!(second(), Err(OpenError::Locked(_))));
+    std::fs::remove_file(dir.path().join("lock")).unwrap();
+    assert!(matches!(second(), Err(OpenError::Locked(_))), "whoever deletes the file lets nobody in");
 }
 
 #[tokio::test]

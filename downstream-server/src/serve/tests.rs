@@ -1,5 +1,10 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::routing::get;
+use entrance::Tls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -45,26 +50,56 @@ fn routes() -> Router {
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
 
+/// Asserts a refusal in the one shape of all errors.
+fn is_refusal(answer: &str, status: u16, code: &str, message: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((body["error"].as_str(), body["message"].as_str()), (Some(code), Some(message)), "{answer}");
+}
+
 #[tokio::test]
-async fn a_client_that_does_not_finish_its_head_is_hung_up_on() {
+async fn a_client_that_does_not_finish_its_head_is_told_408() {
     let served = Served::new(routes(), |config| config.client_timeout = SHORT).await;
     assert!(served.say(ASK).await.ends_with("here\n"));
-    for head in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nhost: here\r\nx-slow: "] {
+    for head in [&b"GET / HT"[..], b"GET / HTTP/1.1\r\nhost: here\r\nx-slow: "] {
         // It ends although the client keeps its side open.
-        let answer = served.say(head).await;
-        assert!(!answer.contains("200"), "{answer}");
+        let message = "the head of the request did not arrive within 0.05 seconds";
+        is_refusal(&served.say(head).await, 408, "too_slow", message);
     }
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_431() {
-    let served = Served::new(routes(), |config| config.max_head_bytes = 4096).await;
+async fn a_connection_without_a_request_is_closed_after_a_time_of_its_own() {
+    let served = Served::new(routes(), |config| config.idle_timeout = SHORT).await;
+    assert_eq!(served.say(b"").await, "");
+    let mut kept = served.connect().await;
+    kept.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    kept.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("here\n") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_431_with_the_limit() {
+    let change = |config: &mut ServeConfig| (config.max_head_bytes, config.max_headers) = (4096, 20);
+    let served = Served::new(routes(), change).await;
     let head = format!("GET / HTTP/1.1\r\nhost: here\r\nx-large: {}\r\n\r\n", "x".repeat(5_000));
-    let answer = served.say(head.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a:\r\n".repeat(500));
-    let answer = served.say(many.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let message = "the head of the request is larger than the limit of 4096 bytes";
+    is_refusal(&served.say(head.as_bytes()).await, 431, "head_too_large", message);
+    let many = format!("GET / HTTP/1.1\r\nhost: here\r\n{}\r\n", "a:\r\n".repeat(30));
+    let message = "the request has more than 20 header lines";
+    is_refusal(&served.say(many.as_bytes()).await, 431, "head_too_large", message);
+}
+
+#[tokio::test]
+async fn a_head_that_says_two_things_is_refused_before_any_route_sees_it() {
+    let served = Served::new(routes(), |_| {}).await;
+    let two = b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    is_refusal(&served.say(two).await, 400, "host", "the request has more than one Host header");
+    let absolute = b"GET http://evil.example/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let message = "the target of the request names a host; this is no proxy, so send the path alone";
+    is_refusal(&served.say(absolute).await, 400, "host", message);
 }
 
 #[tokio::test]

@@ -124,6 +124,55 @@ async fn on_a_full_disk_puts_are_refused_drains_go_on_and_service_resumes_by_its
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_inodes_each_request_is_answered_in_time_and_hears_that_it_is_these() {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let cloud = Cloud::new(&home.path().join("cloud"));
+    let _cloud = cloud.program().start().await;
+    let disk = SmallDisk::mount_with_inodes(&home.path().join("disk"), 256 << 20, 200);
+    let disk = disk.expect("the disk stage may mount");
+    let tuning = Tuning {
+        channel: "segment = \"1MiB\"\nmax_batch = \"256KiB\"\nfree_disk_floor = \"0B\"".to_owned(),
+        sink: "codec = \"gzip\"".to_owned(),
+        roll: "age = \"100ms\"".to_owned(),
+    };
+    let mut agent = Agent::new(&home.path().join("agent"), &cloud.url(), tuning);
+    agent.data = disk.path.join("data");
+    let _running = agent.program().start().await;
+    assert_eq!(netcat(&agent, "the first").await, "OK");
+    flushed(&agent).await;
+
+    let ballast = disk.fill_inodes();
+    let (client, event) = (producer::client(), "x".repeat(100_000));
+    let (mut answered, mut refused) = (1, Vec::new());
+    // As many as segments hold many times over; none waits longer than room_timeout, by default 5 s.
+    for _ in 0..100 {
+        let request = client.post(agent.events_url()).timeout(Duration::from_secs(20)).body(event.clone());
+        let answer =
+            request.send().await.unwrap_or_else(|error| panic!("{error:?}: {}", agent.program().said()));
+        match answer.status().as_u16() {
+            200 => answered += 1,
+            503 => refused.push(answer.text().await.unwrap_or_default()),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(refused.len() > 50, "{answered} answered");
+    assert!(refused.iter().all(|reason| reason.contains("inodes are used up")), "{:?}", refused.first());
+    assert!(agent.program().said().contains("inodes are used up"), "{}", agent.program().said());
+    // What was taken is shipped all the same.
+    flushed(&agent).await;
+
+    drop(ballast);
+    until("the agent taking events again", Duration::from_secs(30), async || {
+        let answer = client.post(agent.events_url()).body("the last").send().await.ok()?;
+        (answer.status() == 200).then_some(())
+    })
+    .await;
+    flushed(&agent).await;
+    let events: u64 = objects(&cloud.bucket().await).await.iter().map(|(metadata, _)| metadata.events).sum();
+    assert!(events > answered, "{events} stored, {answered} answered, and the last one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_hold_while_the_agents_disk_is_full_now_and_then() {
     holds(Options { small_disk: true, ..short(15) }).await;
 }

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use durable_channel::disk::Disk;
 use durable_channel::{AppendError, Appended, Channel, ChannelFailure, OpenError};
@@ -100,7 +100,7 @@ enum Place {
 
 /// The clock of this machine.
 pub fn system_clock() -> Clock {
-    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
+    Arc::new(wall_clock::now_ms)
 }
 
 // === impl Limits ===

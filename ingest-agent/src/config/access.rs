@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use contract::without_mark;
 use entrance::{Tls, Tokens};
 
 use super::section::Section;
@@ -62,8 +63,12 @@ pub(super) fn tokens(section: &mut Section<'_>) -> Option<Tokens> {
 fn read(file: &Path) -> Result<Vec<String>, String> {
     let text =
         std::fs::read_to_string(file).map_err(|error| format!("reading {}: {error}", file.display()))?;
-    let lines: Vec<_> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let lines: Vec<_> = without_mark(&text)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
     // An emptied file must not let everybody in.
     if lines.is_empty() { Err(format!("{} is empty", file.display())) } else { Ok(lines) }
 }
@@ -91,7 +96,8 @@ mod tests {
     fn tokens_come_from_the_configuration_the_environment_and_a_file() {
         let dir = tempfile::TempDir::new().unwrap();
         let file = dir.path().join("tokens");
-        std::fs::write(&file, "b:the-token-in-the-file\n\n").unwrap();
+        // With the byte order mark that some editors write.
+        std::fs::write(&file, "\u{feff}b:the-token-in-the-file\n\n").unwrap();
         let file = file.to_str().unwrap();
         let table =
             format!("tokens = [\"a:${{env:TOKEN}}\", \"c:a-third-long-token\"]\ntoken_file = \"{file}\"");

@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
+use contract::without_userinfo;
+
 use super::document::{Node, Table};
 use super::mistakes::{Mistake, Origin};
 use super::value::{FromValue, Word};
@@ -81,7 +83,9 @@ impl Reading {
     }
 
     pub(super) fn mistake(&self, origin: &Origin, text: impl Into<String>) {
-        self.mistakes.borrow_mut().push(Mistake { origin: origin.clone(), text: text.into() });
+        // Any of them may repeat a URL.
+        let text = without_userinfo(&text.into());
+        self.mistakes.borrow_mut().push(Mistake { origin: origin.clone(), text });
     }
 
     /// The effective configuration, and the mistakes in the order of the file.
@@ -261,7 +265,9 @@ impl<'a> Section<'a> {
             }
             let _ = match (self.table.entries.get(*name), default) {
                 (Some(_), Default::Secret) => writeln!(out, "{name} = \"<redacted>\""),
-                (Some(Node::Leaf { value, .. }), _) => writeln!(out, "{name} = {value}"),
+                (Some(Node::Leaf { value, .. }), _) => {
+                    writeln!(out, "{name} = {}", without_userinfo(&value.to_string()))
+                }
                 (_, Default::Value(value)) => writeln!(out, "{name} = {value}"),
                 _ => writeln!(out, "# {name} ="),
             };

@@ -44,19 +44,34 @@ const HTTP: Keys = Keys {
             "\"4MiB\"",
             "The largest request body, before and after decompression; a larger one is answered 413.",
         ),
-        key("max_head", "\"16KiB\"", "The largest request line and headers together."),
+        key("max_head", "\"16KiB\"", "The largest request line and headers together; a larger one is answered 431."),
+        key("max_headers", "100", "The most header lines of a request; one with more is answered 431."),
+        key(
+            "max_zstd_window",
+            "\"8MiB\"",
+            "The largest window of a body in zstd, and so the memory to expand one, rounded down to a power of two; a larger one (zstd --long) is answered 413.",
+        ),
         key("max_key", "255", "The longest Idempotency-Key in bytes; a longer one is answered 400."),
         key(
             "request_timeout",
             "\"30s\"",
-            "How long a request may take to arrive, and how long a connection may be idle.",
+            "How long the head of a request may take to arrive, and then its body; a slower one is answered 408.",
+        ),
+        key(
+            "idle_timeout",
+            "\"75s\"",
+            "How long a connection may be open without a request; longer than a proxy in front keeps it, or requests are lost to it.",
         ),
         key(
             "room_timeout",
             "\"5s\"",
-            "How long a request waits for room in the channel's queue before it is answered 503.",
+            "How long a request waits for room in the channel's queue, and then for whatever the disk lacks, before it is answered 503.",
         ),
-        key("max_connections", "1024", "Connections served at a time; further ones wait to be accepted."),
+        key(
+            "max_connections",
+            "1024",
+            "Connections served at a time; further ones wait to be accepted. Fewer where the limit of open files asks for it.",
+        ),
         key("retry_after", "\"5s\"", "What Retry-After says when the channel is full."),
         key(
             "normalise_to_utf8",
@@ -93,10 +108,20 @@ const NETCAT: Keys = Keys {
             "false",
             "Whether what follows the last newline is an event too when the sender closes.",
         ),
-        key("max_connections", "1024", "Connections served at a time; further ones wait to be accepted."),
-        optional(
+        key(
+            "max_connections",
+            "1024",
+            "Connections served at a time; further ones wait to be accepted. Fewer where the limit of open files asks for it.",
+        ),
+        key(
             "idle_timeout",
-            "How long a connection may be silent before it is closed; for ever if absent.",
+            "\"10m\"",
+            "How long a connection may be silent, with no answer owed to it, before it is closed; 0s is for ever.",
+        ),
+        key(
+            "room_timeout",
+            "\"5s\"",
+            "How long lines that were read wait for whatever the disk lacks before they are answered FAILED.",
         ),
         key("max_unsynced_batches", "8", "Batches of one connection that wait for their sync at a time."),
     ],
@@ -158,7 +183,10 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     let max_body = section.bounded::<Size>("max_body", 1 << 10, 1 << 30);
     let max_head = section.bounded::<Size>("max_head", 8 << 10, 1 << 20);
     let max_key = section.bounded::<u64>("max_key", 1, 8 << 10);
-    let request_timeout = section.get::<Duration>("request_timeout");
+    let max_headers = section.bounded::<u64>("max_headers", 10, 10_000);
+    let max_zstd_window = section.bounded::<Size>("max_zstd_window", 1 << 10, 1 << 31);
+    let request_timeout = some_time(section, "request_timeout");
+    let idle_timeout = some_time(section, "idle_timeout");
     let room_timeout = section.get::<Duration>("room_timeout");
     let max_connections = section.bounded::<u64>("max_connections", 1, 1_000_000);
     let retry_after = section.get::<Duration>("retry_after");
@@ -170,8 +198,11 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
         tokens: tokens?,
         max_body_bytes: max_body? as usize,
         max_head_bytes: max_head? as usize,
+        max_headers: max_headers? as usize,
+        max_zstd_window_bytes: max_zstd_window?,
         max_key_bytes: max_key? as usize,
         request_timeout: request_timeout?,
+        idle_timeout: idle_timeout?,
         room_timeout: room_timeout?,
         max_connections: max_connections? as usize,
         retry_after: retry_after?,
@@ -180,13 +211,24 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     }))
 }
 
+/// A time in which something can happen.
+fn some_time(section: &mut Section<'_>, name: &str) -> Option<Duration> {
+    let time = section.get::<Duration>(name)?;
+    if time.is_zero() {
+        section.wrong(name, "nothing arrives in no time");
+        return None;
+    }
+    Some(time)
+}
+
 fn read_netcat(section: &mut Section<'_>) -> Option<SourceKind> {
     let listen = section.get::<SocketAddr>("listen");
     let max_line = section.bounded::<Size>("max_line", 16, 1 << 30);
     let ack_every_event = section.get("ack_every_event");
     let emit_unterminated = section.get("emit_unterminated");
     let max_connections = section.bounded::<u64>("max_connections", 1, 1_000_000);
-    let idle_timeout = section.optional::<Duration>("idle_timeout");
+    let idle_timeout = section.get::<Duration>("idle_timeout");
+    let room_timeout = section.get::<Duration>("room_timeout");
     let max_unsynced_batches = section.bounded::<u64>("max_unsynced_batches", 1, 1024);
     Some(SourceKind::Netcat(NetcatConfig {
         listen: listen?,
@@ -194,7 +236,8 @@ fn read_netcat(section: &mut Section<'_>) -> Option<SourceKind> {
         ack_every_event: ack_every_event?,
         emit_unterminated: emit_unterminated?,
         max_connections: max_connections? as usize,
-        idle_timeout: idle_timeout?,
+        idle_timeout: Some(idle_timeout?).filter(|timeout| !timeout.is_zero()),
+        room_timeout: room_timeout?,
         max_unsynced_batches: max_unsynced_batches? as usize,
     }))
 }

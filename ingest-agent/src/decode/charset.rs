@@ -19,10 +19,47 @@ pub enum Charset {
     Utf32,
 }
 
-/// A charset that Flume does not take either.
+/// A charset that cannot be read where it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("charset {0:?} is not supported: send UTF-8, UTF-16 or UTF-32")]
-pub struct UnsupportedCharset(pub String);
+#[error("charset {name:?} is not supported: send {instead}")]
+pub struct UnsupportedCharset {
+    name: String,
+    instead: &'static str,
+}
+
+/// Charsets of text in which a newline is the byte `0A`, and that byte is nothing else; `*` stands for any end.
+const WITH_PLAIN_NEWLINES: [&str; 21] = [
+    "utf-8",
+    "utf8",
+    "us-ascii",
+    "ascii",
+    "ansi_x3.4-1968",
+    "iso-8859-*",
+    "iso8859-*",
+    "iso_8859-*",
+    "latin*",
+    "windows-125*",
+    "cp125*",
+    "koi8-*",
+    "macintosh",
+    "gb2312",
+    "gbk",
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "euc-*",
+    "cp437",
+    "cp850",
+];
+
+/// Whether text in the charset called `name`, in any case, can be cut at its newlines without knowing more of it.
+pub fn keeps_newlines(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    WITH_PLAIN_NEWLINES.iter().any(|known| match known.strip_suffix('*') {
+        Some(begins) => name.starts_with(begins),
+        None => name == *known,
+    })
+}
 
 /// Text in UTF-8, and what its bytes were in the request.
 pub struct Text<'a> {
@@ -38,7 +75,7 @@ impl Charset {
         let known =
             [("utf-8", Self::Utf8), ("utf8", Self::Utf8), ("utf-16", Self::Utf16), ("utf-32", Self::Utf32)];
         let found = known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, charset)| charset).ok_or_else(|| UnsupportedCharset(name.to_owned()))
+        found.map(|(_, charset)| charset).ok_or_else(|| UnsupportedCharset::of_flume(name))
     }
 
     /// Reads `bytes`.
@@ -71,6 +108,18 @@ impl Charset {
                 text.chars().for_each(|char| out.extend_from_slice(&u32::from(char).to_be_bytes()));
             }
         }
+    }
+}
+
+impl UnsupportedCharset {
+    /// One that Flume does not take either.
+    pub(super) fn of_flume(name: &str) -> Self {
+        Self { name: name.to_owned(), instead: "UTF-8, UTF-16 or UTF-32" }
+    }
+
+    /// One in which a newline is not one byte.
+    pub(super) fn of_lines(name: &str) -> Self {
+        Self { name: name.to_owned(), instead: "UTF-8" }
     }
 }
 

@@ -1,10 +1,22 @@
 //! The few words of a `Content-Type` that decide how a body is taken apart.
 
 use super::Shape;
-use super::charset::{Charset, UnsupportedCharset};
+use super::charset::{self, Charset, UnsupportedCharset};
 
 /// The shape of a body sent to `/v1/events`; the table is in the header of the HTTP source.
-pub fn shape(content_type: Option<&str>, validate_ndjson: bool) -> Shape {
+///
+/// Bytes are kept as they are, so any charset will do in which a newline is the byte `0A` and nothing else has that byte.
+pub fn shape(content_type: Option<&str>, validate_ndjson: bool) -> Result<Shape, UnsupportedCharset> {
+    let shape = shape_of(content_type, validate_ndjson);
+    match named_charset(content_type) {
+        Some(name) if shape != Shape::Raw && !charset::keeps_newlines(name) => {
+            Err(UnsupportedCharset::of_lines(name))
+        }
+        _ => Ok(shape),
+    }
+}
+
+fn shape_of(content_type: Option<&str>, validate_ndjson: bool) -> Shape {
     let essence =
         content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
@@ -25,12 +37,16 @@ pub fn shape(content_type: Option<&str>, validate_ndjson: bool) -> Shape {
 
 /// The charset of Flume's JSON, by the parameter of its content type; UTF-8 without one.
 pub fn charset(content_type: Option<&str>) -> Result<Charset, UnsupportedCharset> {
+    named_charset(content_type).map_or(Ok(Charset::Utf8), Charset::named)
+}
+
+fn named_charset(content_type: Option<&str>) -> Option<&str> {
     let parameters = content_type.unwrap_or_default().split(';').skip(1);
     let mut charsets = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then_some(value.trim().trim_matches('"'))
     });
-    charsets.next().map_or(Ok(Charset::Utf8), Charset::named)
+    charsets.next()
 }
 
 #[cfg(test)]
@@ -57,8 +73,26 @@ mod tests {
             (Some(";;;"), Shape::Raw),
             (None, Shape::Raw),
         ] {
-            assert_eq!(shape(content_type, true), expected, "{content_type:?}");
+            assert_eq!(shape(content_type, true), Ok(expected), "{content_type:?}");
         }
+    }
+
+    #[test]
+    fn a_charset_whose_newlines_are_not_one_byte_is_refused_where_bytes_are_cut_or_parsed() {
+        let types =
+            ["text/plain", "application/json", "application/x-ndjson", "application/cloudevents+json"];
+        for essence in types {
+            for charset in ["utf-16", "UTF-16LE", "\"utf-16be\"", "utf-32", "ucs-2", "ibm037", "x-unknown"] {
+                let refused =
+                    shape(Some(&format!("{essence}; charset={charset}")), true).unwrap_err().to_string();
+                assert!(refused.contains(charset.trim_matches('"')), "{essence} {charset}: {refused}");
+            }
+            for charset in ["utf-8", "UTF8", "us-ascii", "ISO-8859-1", "windows-1252", "Shift_JIS", "koi8-r"]
+            {
+                assert!(shape(Some(&format!("{essence};charset={charset}")), true).is_ok(), "{charset}");
+            }
+        }
+        assert_eq!(shape(Some("application/octet-stream; charset=utf-16"), true), Ok(Shape::Raw));
     }
 
     #[test]
@@ -68,7 +102,7 @@ mod tests {
             (Some("application/json"), Ok(Charset::Utf8)),
             (Some("application/json;charset=UTF-16"), Ok(Charset::Utf16)),
             (Some("application/json; x=y; Charset=\"utf-32\" "), Ok(Charset::Utf32)),
-            (Some("application/json; charset=latin1"), Err(UnsupportedCharset("latin1".to_owned()))),
+            (Some("application/json; charset=latin1"), Err(UnsupportedCharset::of_flume("latin1"))),
         ] {
             assert_eq!(charset(content_type), expected, "{content_type:?}");
         }

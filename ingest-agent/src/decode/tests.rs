@@ -71,13 +71,34 @@ fn each_shape_keeps_the_bytes_that_were_sent() {
     for (shape, body, expected) in cases {
         assert_eq!(bodies(shape, body).unwrap(), expected, "{shape:?} {body}");
     }
+    // UTF-8's byte order mark is no part of a text; raw bytes have none, and elsewhere it is a character.
+    let mark = "\u{feff}";
+    for (shape, body, expected) in [
+        (Shape::Json, "{\"a\":1}", &["{\"a\":1}"][..]),
+        (Shape::Json, "[1,2]", &["1", "2"]),
+        (NDJSON, "{\"a\":1}\n2", &["{\"a\":1}", "2"]),
+        (NDJSON, "", &[]),
+        (Shape::TextLines, "one\n\u{feff}two\n", &["one", "\u{feff}two"]),
+        (FLUME, "[{\"body\":\"a\"}]", &["a"]),
+    ] {
+        assert_eq!(bodies(shape, &format!("{mark}{body}")).unwrap(), expected, "{shape:?} {body}");
+    }
+    assert_eq!(bodies(Shape::Raw, mark).unwrap(), [mark]);
+    assert_eq!(bodies(Shape::TextLines, &mark[..0]).unwrap(), [""; 0]);
+    assert_eq!(decode(Shape::TextLines, b"\xef\xbb").unwrap()[0].2, b"\xef\xbb", "half a mark is text");
     assert_eq!(decode(Shape::Raw, b"\xff\0").unwrap(), [(None, vec![], b"\xff\0".to_vec())]);
     assert_eq!(decode(Shape::TextLines, b"\xff\n").unwrap(), [(None, vec![], b"\xff".to_vec())]);
 }
 
 #[test]
 fn what_a_sender_must_change_is_named_with_its_element_or_line_and_its_byte() {
-    let cases: [(Shape, &[u8], &str); 22] = [
+    let cases: [(Shape, &[u8], &str); 28] = [
+        (Shape::Json, b"\xef\xbb\xbf{\"a\":}", "byte 8: expected value"),
+        (NDJSON, b"\xef\xbb\xbf1\nx\n", "line 2, byte 5: expected value"),
+        (NDJSON, b"\xef\xbb\xbf1\nx", "line 2, byte 5: expected value"),
+        (NDJSON, b"\xff\xfe1\0\n\0", "byte 0: this is the byte order mark of UTF-16 or UTF-32: send UTF-8"),
+        (Shape::TextLines, b"\xfe\xff\0a", "byte 0: this is the byte order mark of UTF-16: send UTF-8"),
+        (Shape::Json, b"\0\0\xfe\xff\0\0\01", "byte 0: this is the byte order mark of UTF-32: send UTF-8"),
         (Shape::Json, b"", "the body is empty"),
         (Shape::Json, b" \n", "the body is empty"),
         (Shape::Json, b"{\"a\":}", "byte 5: expected value"),
@@ -174,7 +195,7 @@ proptest! {
         body in proptest::collection::vec(
             prop_oneof![
                 Just("{\"a\":1}"), Just("\n"), Just("["), Just("]"), Just(","), Just("\"\u{fc}\""), Just(" "),
-                Just("{\"body\":\"x\"}"), Just("\r"),
+                Just("{\"body\":\"x\"}"), Just("\r"), Just("\u{feff}"),
             ],
             0..12,
         ),

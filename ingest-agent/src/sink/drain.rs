@@ -3,12 +3,17 @@
 //! They keep nothing beyond the reader's released position, so their totals count from the
 //! start of the process, and after a crash they see again what was not released.
 
+use std::time::Duration;
+
 use durable_channel::Item;
 
 use super::{FlushReport, FlushRequest, SinkContext, SinkError};
 
 /// Frames between two releases: a release is a synced write, a flush should not wait for a whole backlog.
 const FRAMES_PER_RELEASE: usize = 256;
+
+/// How long reading rests when there is no descriptor for the next segment.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Hands every event of the channel to `each(first position, count, arrival in ms, payload)` until shutdown, and
 /// then what is left in the channel.
@@ -23,7 +28,14 @@ pub(super) async fn drain(
         // Taken before reading: what is synced between the last read and the wait wakes us at once.
         let mut progress = ctx.channel.progress();
         let stopping = ctx.shutdown.is_cancelled();
-        let reached = read_some(&mut ctx, position, &mut each)?;
+        let reached = match read_some(&mut ctx, position, &mut each) {
+            Err(SinkError::Read(error)) if error.is_shortage() => {
+                tracing::warn!(%error, "the channel cannot be read now; reading it again in a moment");
+                tokio::time::sleep(READ_AGAIN).await;
+                continue;
+            }
+            reached => reached?,
+        };
         let more = reached > position;
         position = reached;
         waiting = answer(waiting, position);

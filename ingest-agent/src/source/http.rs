@@ -10,7 +10,8 @@
 //!
 //! The bytes of an event are kept as they were sent: a line without its newline (a carriage return stays), an element or
 //! value without the white space around it. Events of `/v1/events` have no headers. JSON is checked as a whole, lines of
-//! NDJSON only with [`validate_ndjson`](HttpConfig::validate_ndjson).
+//! NDJSON only with [`validate_ndjson`](HttpConfig::validate_ndjson). UTF-8's byte order mark before JSON and lines is
+//! passed over; a charset in which a newline is more than the byte `0A` is refused.
 //!
 //! A request of either kind may have an `Idempotency-Key` ([`key`](super::key)). Its events are then stored once, however
 //! often it is sent while the key is known: a repeat is answered `200` like the first one, after the same sync, with
@@ -24,18 +25,19 @@
 //!
 //! | status | when                                                                                              |
 //! |--------|---------------------------------------------------------------------------------------------------|
-//! | 400    | the body is not what its type says: with the element or line, and the byte; or a bad key         |
+//! | 400    | the body is not what its type says: with the element or line, and the byte; or a bad key or head  |
 //! | 401    | there are tokens, and the request says none of them                                                |
 //! | 403    | `TRACE` and `OPTIONS`, as Flume                                                                    |
 //! | 404    | a path in `/v1/` that does not exist                                                                |
 //! | 405    | any method but `POST`                                                                               |
-//! | 408    | the request did not arrive within [`request_timeout`](HttpConfig::request_timeout)                 |
+//! | 408    | its head, or its body, did not arrive within [`request_timeout`](HttpConfig::request_timeout)      |
 //! | 409    | its `Idempotency-Key` was used for another request                                                 |
 //! | 411    | neither `Content-Length` nor `Transfer-Encoding: chunked`                                          |
-//! | 413    | a limit is exceeded, as sent or decompressed: with the limit                                       |
+//! | 413    | a limit is exceeded, as sent or decompressed, or zstd's window: with the limit                     |
 //! | 415    | a charset or content encoding that is not supported: with those that are                         |
-//! | 431    | the head is larger than [`max_head_bytes`](HttpConfig::max_head_bytes)                              |
-//! | 503    | the channel or the memory before it is full: with `Retry-After`                                    |
+//! | 431    | the head is beyond [`max_head_bytes`](HttpConfig::max_head_bytes) or [`max_headers`](HttpConfig::max_headers) |
+//! | 501    | a `Transfer-Encoding` other than `chunked`                                                        |
+//! | 503    | the channel or the memory before it is full, or something has run out: with `Retry-After`          |
 //!
 //! With [`tokens`](HttpConfig::tokens) a request needs `Authorization: Bearer TOKEN`, looked at before anything else of it;
 //! a token's name is the sender's, and keeps its idempotency keys apart from those of others. Without, whoever reaches
@@ -46,19 +48,13 @@ mod body;
 mod inflate;
 mod request;
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entrance::http::{HeadLimits, Http};
 use entrance::{Tls, Tokens};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 
 use self::request::Handler;
 use super::SourceContext;
@@ -78,11 +74,18 @@ pub struct HttpConfig {
     pub max_body_bytes: usize,
     /// The largest head of a request (request line and headers) in bytes; at least 8192.
     pub max_head_bytes: usize,
+    /// The most header lines of a request.
+    pub max_headers: usize,
+    /// The largest window of a zstd frame in bytes, and so the memory that expanding one takes; rounded down to a power
+    /// of two.
+    pub max_zstd_window_bytes: u64,
     /// The longest `Idempotency-Key` in bytes.
     pub max_key_bytes: usize,
-    /// How long a request may take from its first byte to its last, and how long a connection may be idle.
+    /// How long a head may take to arrive, and then a body.
     pub request_timeout: Duration,
-    /// How long a request waits for room in memory before it is answered 503.
+    /// How long a connection may be open without a request; longer than proxies keep theirs.
+    pub idle_timeout: Duration,
+    /// How long a request waits for room, in memory and then on the disk, before it is answered 503.
     pub room_timeout: Duration,
     /// How many connections are served at a time; further ones wait to be accepted.
     pub max_connections: usize,
@@ -100,72 +103,37 @@ const READ_BYTES: usize = 256 << 10;
 /// Serves the source until its shutdown; requests that are under way then are answered.
 pub(super) async fn run(config: HttpConfig, listener: TcpListener, context: SourceContext) {
     let SourceContext { name, channels, metrics, shutdown } = context;
-    let (max_connections, request_timeout) = (config.max_connections, config.request_timeout);
-    let tls = config.tls.clone();
+    let (max_connections, tls) = (config.max_connections, config.tls.clone());
     let reloading = tls.clone().map(|tls| tokio::spawn(tls.reload_at_hangup()));
-    let mut protocol = http1::Builder::new();
-    protocol
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.request_timeout)
-        .max_header_size(config.max_head_bytes)
-        .max_buf_size(READ_BYTES.max(config.max_head_bytes))
-        .half_close(true);
-    let intake = Intake::new(channels, Arc::clone(&metrics));
+    let limits = HeadLimits {
+        bytes: config.max_head_bytes,
+        headers: config.max_headers,
+        timeout: config.request_timeout,
+        idle_timeout: config.idle_timeout,
+    };
+    let counting = Arc::clone(&metrics);
+    let refuse = move |refusal: &entrance::http::Refusal| {
+        counting.refused_invalid.inc();
+        answer::refused(refusal)
+    };
+    let http = Http::new(limits, READ_BYTES, tls, Arc::new(refuse));
+    let intake = Intake::new(channels, Arc::clone(&metrics), config.room_timeout);
     let handler = Arc::new(Handler::new(name, config, intake, Arc::clone(&metrics)));
     let token = shutdown.clone();
     let serve = |stream| {
-        let (protocol, handler) = (protocol.clone(), Arc::clone(&handler));
-        let (tls, shutdown) = (tls.clone(), token.clone());
+        let (http, handler, shutdown) = (http.clone(), Arc::clone(&handler), token.clone());
         async move {
-            match tls {
-                None => serve_connection(stream, protocol, handler, shutdown).await,
-                Some(tls) => match shake_hands(&tls, stream, request_timeout, &shutdown).await {
-                    Ok(stream) => serve_connection(stream, protocol, handler, shutdown).await,
-                    Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
-                },
+            let answer = |request| {
+                let handler = Arc::clone(&handler);
+                async move { handler.answer(request).await }
+            };
+            if let Err(error) = http.serve(stream, &shutdown, answer).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "an HTTP connection broke");
             }
         }
     };
     listen::serve_each(listener, max_connections, metrics, shutdown, serve).await;
     if let Some(reloading) = reloading {
         reloading.abort();
-    }
-}
-
-/// A client that says nothing has as long as for a request.
-async fn shake_hands(
-    tls: &Tls,
-    stream: TcpStream,
-    patience: Duration,
-    shutdown: &CancellationToken,
-) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-    tokio::select! {
-        shaken = tokio::time::timeout(patience, tls.accept(stream)) => {
-            shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-        }
-        () = shutdown.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
-    }
-}
-
-async fn serve_connection(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    protocol: http1::Builder,
-    handler: Arc<Handler>,
-    shutdown: CancellationToken,
-) {
-    let service = service_fn(move |request| {
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, std::convert::Infallible>(handler.answer(request).await) }
-    });
-    let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(error = &error as &dyn std::error::Error, "an HTTP connection broke");
     }
 }

@@ -1,8 +1,9 @@
 //! From a source into its channels: room before the work, one append, and the wait for the sync.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use durable_channel::{AppendError, Appended, Batch, OpenError};
+use durable_channel::{AppendError, Appended, Batch, OpenError, Shortage};
 
 use crate::channel::keys::{Known, Session};
 use crate::channel::{ChannelHandle, Pending, Prepared, QueueRoom};
@@ -14,6 +15,8 @@ pub struct Intake {
     /// In the order of their names, so that two sources that share channels never wait for each other in a ring.
     channels: Vec<ChannelHandle>,
     metrics: Arc<SourceMetrics>,
+    /// How long what was appended may wait for something that has run out.
+    room_timeout: Duration,
 }
 
 /// Room in the queue of every channel; dropping it gives it back.
@@ -29,6 +32,7 @@ pub struct Room {
 pub struct Unsynced {
     pending: Vec<Pending>,
     metrics: Arc<SourceMetrics>,
+    room_timeout: Duration,
     events: u32,
     body_bytes: u64,
     repeat: bool,
@@ -68,12 +72,17 @@ enum Step {
 }
 
 impl Intake {
-    /// The intake of a source that feeds `channels`, at least one.
-    pub fn new(mut channels: Vec<ChannelHandle>, metrics: Arc<SourceMetrics>) -> Self {
+    /// The intake of a source that feeds `channels`, at least one. What was appended and then waits for something that
+    /// has run out is given up after `room_timeout`.
+    pub fn new(
+        mut channels: Vec<ChannelHandle>,
+        metrics: Arc<SourceMetrics>,
+        room_timeout: Duration,
+    ) -> Self {
         assert!(!channels.is_empty(), "a source feeds at least one channel");
         channels.sort_by(|one, two| one.name().cmp(two.name()));
         channels.dedup_by(|one, two| one.name() == two.name());
-        Self { channels, metrics }
+        Self { channels, metrics, room_timeout }
     }
 
     /// An empty draft.
@@ -85,6 +94,11 @@ impl Intake {
     pub fn max_batch_events(&self) -> u64 {
         let limits = self.channels.iter().map(|channel| channel.channel().max_batch_events());
         limits.min().unwrap_or(u64::MAX)
+    }
+
+    /// What the queue of a channel waits for, if something has run out.
+    pub fn waits_for(&self) -> Option<Shortage> {
+        self.channels.iter().find_map(|channel| channel.channel().waits_for())
     }
 
     /// Waits for room for `bytes` in every channel's queue.
@@ -142,7 +156,7 @@ impl Intake {
             }
         };
         self.metrics.batches.inc();
-        Ok(Unsynced { pending, metrics: Arc::clone(&self.metrics), events, body_bytes, repeat: false })
+        Ok(self.unsynced(pending, events, body_bytes, false))
     }
 
     /// As [`append`](Self::append), for a request with a key: where that is known, its events are there already, and
@@ -189,7 +203,12 @@ impl Intake {
         if !repeat {
             self.metrics.batches.inc();
         }
-        Ok(Unsynced { pending, metrics: Arc::clone(&self.metrics), events, body_bytes, repeat })
+        Ok(self.unsynced(pending, events, body_bytes, repeat))
+    }
+
+    fn unsynced(&self, pending: Vec<Pending>, events: u32, body_bytes: u64, repeat: bool) -> Unsynced {
+        let (metrics, room_timeout) = (Arc::clone(&self.metrics), self.room_timeout);
+        Unsynced { pending, metrics, room_timeout, events, body_bytes, repeat }
     }
 
     /// The batch for each channel, in the order of the channels.
@@ -209,7 +228,9 @@ impl Intake {
     /// Counts a refusal under its reason.
     pub fn count_refused(&self, error: &AppendError, requests: u64) {
         let counter = match error {
-            AppendError::Full { .. } | AppendError::DiskFloor { .. } => &self.metrics.refused_full,
+            AppendError::Full { .. } | AppendError::Short(_) | AppendError::Waits(_) => {
+                &self.metrics.refused_full
+            }
             AppendError::TooLarge { .. } | AppendError::TransactionCapacity { .. } => {
                 &self.metrics.refused_too_large
             }
@@ -233,7 +254,7 @@ impl Unsynced {
     /// Waits until every channel has synced it: only then may its sender hear "ok" (I1). Gives the number of events.
     pub async fn synced(self) -> Result<u32, AppendError> {
         for pending in self.pending {
-            pending.synced().await?;
+            pending.synced_within(self.room_timeout).await?;
         }
         let (events, bytes) = (u64::from(self.events), self.body_bytes);
         if self.repeat {

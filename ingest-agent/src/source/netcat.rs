@@ -16,7 +16,9 @@
 //! - bytes that are not UTF-8 are kept as they are (Flume closes the connection without a word);
 //! - [`emit_unterminated`](NetcatConfig::emit_unterminated) saves the text after the last newline, which Flume
 //!   loses. It is off unless configured: such a text may as well be half a line of a sender that died;
-//! - a sender that closes its side still gets its answers.
+//! - a sender that closes its side still gets its answers;
+//! - a sender that is silent for [`idle_timeout`](NetcatConfig::idle_timeout), with nothing owed to it, is hung up on: its
+//!   place is one of [`max_connections`](NetcatConfig::max_connections).
 //!
 //! There is no authentication: whoever reaches the address can send events.
 
@@ -49,6 +51,8 @@ pub struct NetcatConfig {
     pub max_connections: usize,
     /// How long a connection may be silent, with nothing owed to it, before it is closed; `None` for ever.
     pub idle_timeout: Option<Duration>,
+    /// How long lines that were taken may wait for something that has run out before they are answered `FAILED`.
+    pub room_timeout: Duration,
     /// How many batches of one connection may wait for their sync at a time.
     pub max_unsynced_batches: usize,
 }
@@ -57,7 +61,7 @@ pub struct NetcatConfig {
 pub(super) async fn run(config: NetcatConfig, listener: TcpListener, context: SourceContext) {
     let SourceContext { channels, metrics, shutdown, .. } = context;
     let max_connections = config.max_connections;
-    let intake = Intake::new(channels, Arc::clone(&metrics));
+    let intake = Intake::new(channels, Arc::clone(&metrics), config.room_timeout);
     let shared = Arc::new(Shared::new(config, intake, Arc::clone(&metrics), shutdown.clone()));
     let serve = |stream| Connection::new(stream, Arc::clone(&shared)).serve();
     listen::serve_each(listener, max_connections, metrics, shutdown, serve).await;

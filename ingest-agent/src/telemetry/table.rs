@@ -2,8 +2,6 @@
 //!
 //! Adding a metric is adding a row. Counters are written with `_total` after the name.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use durable_channel::Stats;
 use prometheus_client::metrics::MetricType;
 
@@ -101,9 +99,16 @@ pub(super) const CHANNELS: &[Row<Stats>] = &[
     counter("sluicegate_channel_refused_full", "Appends refused because the channel was full", |s| {
         s.refused_full
     }),
-    counter("sluicegate_channel_refused_disk", "Appends refused because the disk was nearly full", |s| {
-        s.refused_disk
-    }),
+    counter(
+        "sluicegate_channel_refused_disk",
+        "Appends refused because disk space, inodes or file descriptors had run out",
+        |s| s.refused_disk,
+    ),
+    gauge(
+        "sluicegate_channel_short",
+        "1 while appends are refused because something of these has run out",
+        |s| u64::from(s.shortage.is_some()),
+    ),
     counter("sluicegate_channel_groups", "Groups written and synced since the start", |s| s.groups),
     counter("sluicegate_channel_written_bytes", "Bytes of batches written since the start", |s| {
         s.written_bytes
@@ -140,9 +145,9 @@ pub(super) const SINKS: &[Row<SinkMetrics>] = &[
     gauge(
         "sluicegate_sink_oldest_unshipped_seconds",
         "Age of the oldest event that is neither stored nor set aside; 0 if there is none",
-        |m| match level(m.oldest_unshipped_ms.get()) {
-            0 => 0,
-            arrival_ms => now_ms().saturating_sub(arrival_ms) / 1000,
+        |m| {
+            let arrival_ms = level(m.oldest_unshipped_ms.get());
+            m.oldest_unshipped.of((arrival_ms > 0).then_some(arrival_ms)).as_secs()
         },
     ),
     counter("sluicegate_sink_cuts_late", "Cuts stored when they were older than retry_horizon", |m| {
@@ -159,12 +164,6 @@ pub(super) const SINKS: &[Row<SinkMetrics>] = &[
         level(m.alarm.get())
     }),
 ];
-
-/// Now, in milliseconds since the epoch.
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis().try_into().unwrap_or(u64::MAX)
-}
 
 /// A gauge that is raised and lowered from several threads may pass below zero for a moment.
 fn level(value: i64) -> u64 {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod channel_commands;
+mod descriptors;
 mod program;
 mod s3_sink;
 mod sources;

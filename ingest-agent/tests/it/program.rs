@@ -52,7 +52,7 @@ impl Running {
     }
 
     /// Starts `command`, whose ready file is `ready.json` in `dir`.
-    fn start_with(dir: &Path, command: &mut Command) -> Self {
+    pub(crate) fn start_with(dir: &Path, command: &mut Command) -> Self {
         // That of an earlier run would be taken for this one's.
         let _ = std::fs::remove_file(dir.join("ready.json"));
         let child = command.stderr(Stdio::null()).spawn().expect("the program starts");

@@ -50,10 +50,9 @@ impl Queue {
         if state.closed {
             return Err(AppendError::Closed);
         }
-        if state.refuse_for_disk {
+        if let Some(shortage) = state.shortage {
             state.refused_disk += 1;
-            let (free_bytes, floor_bytes) = (state.free_disk_bytes, self.free_disk_floor_bytes);
-            return Err(AppendError::DiskFloor { free_bytes, floor_bytes });
+            return Err(shortage.into());
         }
         let used = state.used_bytes + state.reserved_bytes;
         if used + align(bytes) > self.capacity_bytes {

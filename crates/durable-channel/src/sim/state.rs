@@ -8,6 +8,7 @@ use super::Choices;
 
 pub(super) const SECTOR: usize = 512;
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -20,6 +21,8 @@ pub(super) struct State {
     pub(super) boot: u64,
     pub(super) locks: BTreeSet<PathBuf>,
     pub(super) capacity: Option<u64>,
+    pub(super) inodes: Option<u64>,
+    pub(super) no_descriptors: bool,
     /// Writes, syncs and changes of names that still work.
     pub(super) operations_left: Option<u64>,
     pub(super) operations: u64,
@@ -82,6 +85,21 @@ impl State {
             .values()
             .filter_map(|node| if let Node::File(file) = node { Some(file) } else { None });
         named.map(|file| self.files[file].bytes.len() as u64).sum()
+    }
+
+    pub(super) fn named_files(&self) -> u64 {
+        self.names.values().filter(|node| matches!(node, Node::File(_))).count() as u64
+    }
+
+    /// Whether there is a descriptor for one more open file.
+    pub(super) fn descriptor(&self) -> io::Result<()> {
+        if self.no_descriptors { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
+    }
+
+    /// Whether there is an inode for one more file.
+    pub(super) fn inode(&self) -> io::Result<()> {
+        let left = self.inodes.is_none_or(|inodes| self.named_files() < inodes);
+        if left { Ok(()) } else { Err(ErrorKind::StorageFull.into()) }
     }
 
     pub(super) fn room_for(&mut self, file: u64, bytes: usize) -> io::Result<()> {

@@ -55,7 +55,7 @@ fn a_full_disk_refuses_puts_while_drains_go_on_and_resumes_by_itself() {
             Err(refused) => break refused,
         }
     };
-    assert!(matches!(refused, AppendError::DiskFloor { .. }) && refused.retry_can_help(), "{refused}");
+    assert!(matches!(refused, AppendError::Short(_)) && refused.retry_can_help(), "{refused}");
     let end = channel.stats().next;
     assert_eq!(channel.synced_end(), end, "what was accepted found room");
     assert!(channel.failure().is_none());
@@ -157,7 +157,7 @@ fn accepted_events_without_room_wait_and_are_never_called_synced() {
     while channel.step() {}
     let synced = channel.synced_end();
     assert!(synced < accepted && channel.failure().is_none());
-    assert!(matches!(channel.append(batch(&channel, &[b"more"])), Err(AppendError::DiskFloor { .. })));
+    assert!(matches!(channel.append(batch(&channel, &[b"more"])), Err(AppendError::Short(_))));
     disk.set_capacity(None);
     while channel.step() {}
     assert_eq!(channel.synced_end(), accepted, "with room they go on");
@@ -199,9 +199,19 @@ fn a_directory_is_open_once() {
     assert_ne!(second.claim_nonce(), channel.claim_nonce());
 
     let dir = tempfile::tempdir().unwrap();
-    let (_channel, _) =
-        DurableChannel::open(dir.path(), &Options { free_disk_floor_bytes: 0, ..tiny() }).unwrap();
-    assert!(matches!(DurableChannel::open(dir.path(), &tiny()), Err(OpenError::Locked { .. })));
+    let options = Options { free_disk_floor_bytes: 0, ..tiny() };
+    let (channel, _) = DurableChannel::open(dir.path(), &options).unwrap();
+    let locked = || matches!(DurableChannel::open(dir.path(), &options), Err(OpenError::Locked { .. }));
+    assert!(locked());
+    let lock = dir.path().join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    assert!(locked(), "whoever deletes the file lets nobody in");
+    drop(channel);
+    assert!(!locked());
+    // A program from before the directory itself was locked has only this.
+    let older = std::fs::File::open(&lock).unwrap();
+    older.lock().unwrap();
+    assert!(locked());
 }
 
 #[test]

@@ -13,5 +13,6 @@ mod model;
 mod reading;
 mod repair;
 mod reservations;
+mod shortages;
 mod support;
 mod versions;

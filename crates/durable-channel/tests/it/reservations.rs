@@ -19,7 +19,7 @@ fn the_floor_is_asked_for_with_the_room_and_never_at_the_commit() {
         channel.step();
     }
     let refused = channel.reserve(conformance::batch(&channel, &[b"late"]));
-    assert!(matches!(refused, Err(AppendError::DiskFloor { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(AppendError::Short(_))), "{refused:?}");
     let appended = held.commit().unwrap();
     assert!(channel.step(), "what has room is written");
     assert_eq!(channel.synced_end(), appended.end());

@@ -121,6 +121,13 @@ impl Lambda {
                 return Ok(Some(invocation));
             }
             let next_due = self.store.read(move |rows| store::next_due_ms(rows, now)).await?;
+            let [first, second] = self.options.retry_delays;
+            let latest = now.saturating_add(first.max(second).as_millis() as u64);
+            if next_due.is_some_and(|due_ms| due_ms > latest) {
+                // The clock was set back since the try failed.
+                self.store.write(move |rows, _| store::clamp_due(rows, latest)).await?;
+                continue;
+            }
             let due = async {
                 match next_due {
                     Some(due_ms) => tokio::time::sleep(Duration::from_millis(due_ms - now)).await,

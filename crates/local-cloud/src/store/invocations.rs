@@ -157,8 +157,8 @@ pub(crate) fn redrive(transaction: &Transaction<'_>, after: &mut After) -> Resul
     Ok(moved as u64)
 }
 
-/// At the start: no try waits longer than it would from now, should the clock have been set back meanwhile.
-pub(super) fn clamp_due(connection: &Connection, latest_ms: u64) -> Result<(), StoreError> {
+/// No try waits longer than until then, should the clock have been set back meanwhile.
+pub(crate) fn clamp_due(connection: &Connection, latest_ms: u64) -> Result<(), StoreError> {
     connection.execute(
         "UPDATE invocations SET due_ms = ?1 WHERE failed_ms IS NULL AND due_ms > ?1",
         [signed(latest_ms)],

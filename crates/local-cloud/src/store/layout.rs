@@ -31,8 +31,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Makes the folders and takes the lock, held as long as the file is open: one cloud at a time serves a folder.
-    pub(super) fn create(dir: &Path) -> Result<(Self, fs::File), StoreError> {
+    /// Makes the folders and takes the lock, held as long as the files are open: one cloud at a time serves a folder. The
+    /// folder is locked with the file in it, so that whoever deletes that lets no second one in.
+    pub(super) fn create(dir: &Path) -> Result<(Self, [fs::File; 2]), StoreError> {
         let hidden = dir.join(".cloud");
         let staging = hidden.join("staging");
         fs::create_dir_all(&staging)
@@ -40,11 +41,15 @@ impl Layout {
         let lock_path = hidden.join("lock");
         let lock = fs::File::create(&lock_path)
             .map_err(io_context(format!("opening the lock {}", lock_path.display())))?;
-        lock.try_lock().map_err(|error| StoreError::Io {
-            what: format!("locking {}: another process may serve this folder", dir.display()),
-            source: error.into(),
-        })?;
-        Ok((Self { dir: dir.to_owned(), hidden, staging }, lock))
+        let folder = fs::File::open(&hidden)
+            .map_err(io_context(format!("opening the folder {}", hidden.display())))?;
+        for lock in [&folder, &lock] {
+            lock.try_lock().map_err(|error| StoreError::Io {
+                what: format!("locking {}: another process may serve this folder", dir.display()),
+                source: error.into(),
+            })?;
+        }
+        Ok((Self { dir: dir.to_owned(), hidden, staging }, [folder, lock]))
     }
 
     pub(crate) fn failed_invocations(&self) -> PathBuf {

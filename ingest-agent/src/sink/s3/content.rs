@@ -157,7 +157,7 @@ impl Content {
             let _ = disk.remove(&unfinished);
         }
         match kept {
-            Err(error) if disk::is_full(&error) => Ok(Keeping::NoRoom),
+            Err(error) if disk::is_short(&error) => Ok(Keeping::NoRoom),
             kept => kept.map_err(S3SinkError::io("keeping the bytes of a dead cut")),
         }
     }

@@ -3,6 +3,8 @@
 use std::io;
 
 use contract::CutId;
+use durable_channel::JournalError;
+use durable_channel::disk;
 
 use super::wire::Malformed;
 
@@ -58,7 +60,7 @@ pub enum S3SinkError {
     Decode(#[from] crate::event::DecodeError),
     /// The sink's journal failed; recover by starting again.
     #[error("writing the sink's journal")]
-    Journal(#[from] durable_channel::JournalError),
+    Journal(#[from] JournalError),
     /// The sink's journal holds what this program does not know.
     #[error("reading the sink's journal")]
     Record(#[from] Malformed),
@@ -108,6 +110,17 @@ impl S3SinkError {
         match self {
             Self::Damaged { .. } | Self::Gone { .. } => true,
             Self::Io { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
+            _ => false,
+        }
+    }
+
+    /// Whether something has run out that comes free again, so that nothing has failed and trying again helps.
+    pub(crate) fn is_shortage(&self) -> bool {
+        match self {
+            Self::Read(error) => error.is_shortage(),
+            Self::Io { source, .. } | Self::Journal(JournalError::Io { source, .. }) => {
+                disk::is_short(source)
+            }
             _ => false,
         }
     }

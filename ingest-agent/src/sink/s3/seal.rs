@@ -8,7 +8,7 @@ use super::cut::{Attempt, BytesAt, Cut, DEAD_ENCODER, Sums};
 use super::error::S3SinkError;
 use super::gather::{OpenBytes, OpenCut, extension};
 use super::runs::Runs;
-use super::shared::{Shared, now_ms};
+use super::shared::Shared;
 use super::state::Record;
 
 /// What is sealed in one append; bounds the record that must fit into the journal.
@@ -91,7 +91,7 @@ fn determine(
         content_encoding: content_encoding.map(str::to_owned),
         runs: open.runs,
         reasons: open.reasons,
-        sealed_ms: now_ms(),
+        sealed_ms: wall_clock::now_ms(),
         totals,
     };
     Ok((cut, Attempt { length, crc32c, lost: Runs::default(), bytes }))

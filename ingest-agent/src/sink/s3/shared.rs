@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use blob_store::{BlobStore, Promises};
 use contract::{ChannelId, SinkName};
@@ -116,12 +115,6 @@ impl Shared {
 /// Where the bytes of the dead cut `number` are kept, below the sink's folder.
 pub(super) fn kept_in(dir: &std::path::Path, number: u64) -> PathBuf {
     dir.join("dead").join(format!("{number:012}.object"))
-}
-
-/// Now, in milliseconds since the epoch.
-pub(super) fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// A number as a gauge holds it.

@@ -27,7 +27,7 @@ use super::makers::Makers;
 use super::pack::Packer;
 use super::seal::seal;
 use super::seams::Seams;
-use super::shared::{Shared, gauge, now_ms};
+use super::shared::{Shared, gauge};
 use super::staging::Staging;
 use crate::channel::ChannelHandle;
 use crate::sink::codec::Codec;
@@ -53,6 +53,8 @@ pub(crate) struct Sink {
     shipping: Shipping,
     /// What the channel had refused when last looked at.
     refused_full: u64,
+    /// When to read on, after there was no descriptor for it.
+    read_again: Option<Instant>,
 }
 
 /// A flush that was asked for.
@@ -124,6 +126,7 @@ impl Sink {
             flushes: Vec::new(),
             shipping: Shipping::default(),
             refused_full: 0,
+            read_again: None,
         };
         sink.shared.show_totals();
         // What waited over the restart is as old as it was before.
@@ -271,7 +274,7 @@ impl Sink {
         let due = self.gather.next_due();
         // A memory channel may be full of few bytes, and nothing tells when it begins to refuse.
         let look = (self.shared.dir.is_none() && !self.gather.is_empty()).then(|| Instant::now() + LOOK);
-        [due, look, self.shipping.record_by()].into_iter().flatten().min()
+        [due, look, self.shipping.record_by(), self.read_again].into_iter().flatten().min()
     }
 
     /// Answers the flushes whose positions are all settled.
@@ -290,7 +293,7 @@ impl Sink {
         let released = self.shared.ledger().state().released();
         let waits = released < self.channel.synced_end();
         let oldest = if waits {
-            self.arrivals.at(released, self.position, now_ms())
+            self.arrivals.at(released, self.position, wall_clock::now_ms())
         } else {
             self.arrivals.clear();
             0

@@ -5,8 +5,8 @@
 //! and a number is never used again while a cut refers to it.
 //!
 //! Staging is a second copy: every position in it is still in the channel until its object is confirmed. So what no
-//! sealed cut holds is dropped at start, and lost staging is made again from the channel. Where the disk is full
-//! (or the channel lives in memory) a file lies in memory; its bytes do not survive a crash, which costs nothing but
+//! sealed cut holds is dropped at start, and lost staging is made again from the channel. Where the disk is full or
+//! descriptors are used up (or the channel lives in memory) a file lies in memory; its bytes do not survive a crash, which costs nothing but
 //! the work of making them again.
 
 use std::collections::BTreeMap;
@@ -101,10 +101,8 @@ impl Staging {
             };
             let file = self.files.get_mut(&number).expect("the current file is there");
             match file.backing.write_all_at(bytes, file.length) {
-                Err(error) if disk::is_full(&error) => {
-                    tracing::warn!(
-                        "no room on the disk for staging; going on in memory until some is shipped"
-                    );
+                Err(error) if disk::is_short(&error) => {
+                    tracing::warn!(%error, "no room on the disk for staging; going on in memory until some is shipped");
                     self.begin_file(true)?;
                 }
                 written => {
@@ -176,13 +174,19 @@ impl Staging {
         let backing = match &self.dir {
             Some(dir) if !in_memory => {
                 let path = path_of(dir, number);
-                match self.disk.open(&path, Mode::Create) {
-                    Err(error) if disk::is_full(&error) => Backing::memory(),
-                    file => {
-                        let file = file?;
-                        self.disk.sync_dir(dir)?;
-                        Backing::Disk(file)
+                let made = self.disk.open(&path, Mode::Create).and_then(|file| {
+                    self.disk.sync_dir(dir)?;
+                    Ok(file)
+                });
+                match made {
+                    Ok(file) => Backing::Disk(file),
+                    Err(error) if disk::is_short(&error) => {
+                        // Its name may be there all the same; if it stays, the next start removes it.
+                        let _ = self.disk.remove(&path);
+                        tracing::warn!(%error, "no file for staging; going on in memory until some is shipped");
+                        Backing::memory()
                     }
+                    Err(error) => return Err(error),
                 }
             }
             _ => Backing::memory(),

@@ -17,7 +17,7 @@ use super::content::{Content, Keeping, Mark};
 use super::cut::{Attempt, BytesAt, Cut};
 use super::error::S3SinkError;
 use super::remake;
-use super::shared::{Shared, now_ms};
+use super::shared::Shared;
 use super::state::Record;
 
 /// How a cut's way ended.
@@ -72,8 +72,26 @@ impl Upload {
         })
     }
 
-    /// Sends it, for as long as it takes.
+    /// Sends it, for as long as it takes. What has run out here (descriptors, room on the disk) is waited for too.
     pub(crate) async fn ship(mut self) -> Result<Shipped, S3SinkError> {
+        loop {
+            match self.try_to_ship().await {
+                Err(error) if error.is_shortage() => {
+                    if self.backoff.is_worth_a_line() {
+                        tracing::warn!(
+                            cut = self.cut.number,
+                            error = &error as &dyn std::error::Error,
+                            "a cut cannot be sent now; trying again until it can"
+                        );
+                    }
+                    self.pause(false).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_to_ship(&mut self) -> Result<Shipped, S3SinkError> {
         loop {
             let attempt = self.newest().clone();
             let Some(content) = Content::open(&self.shared, &self.cut, &attempt)? else {
@@ -235,7 +253,7 @@ impl Upload {
 
     /// The store has just taken what it may have held and forgotten: an earlier answer may have been lost.
     fn tell_if_late(&self) {
-        let age = Duration::from_millis(now_ms().saturating_sub(self.cut.sealed_ms));
+        let age = Duration::from_millis(wall_clock::now_ms().saturating_sub(self.cut.sealed_ms));
         if age > self.shared.config.retry_horizon {
             self.shared.metrics.cuts_late.inc();
             tracing::error!(cut = %self.cut.id(&self.shared.name), key = %self.cut.key, ?age, "stored a cut that is older than retry_horizon: if its object was stored and deleted or expired meanwhile, it is there again");

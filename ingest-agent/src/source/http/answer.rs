@@ -41,6 +41,10 @@ pub(super) enum Refusal {
     Input(#[from] BadInput),
     #[error("the body is not valid {0}")]
     Compression(&'static str),
+    #[error(
+        "the body was compressed with a zstd window of {window} bytes, and the limit is {limit} bytes: compress it without --long"
+    )]
+    Window { window: u64, limit: u64 },
     #[error("the request did not arrive within {} seconds", .0.as_secs_f64())]
     TooSlow(Duration),
     #[error("the request broke off")]
@@ -73,7 +77,7 @@ impl Refusal {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path(_) => StatusCode::NOT_FOUND,
             Self::NoLength => StatusCode::LENGTH_REQUIRED,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::Window { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding(_) | Self::Charset(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Input(_) | Self::Compression(_) | Self::BrokeOff | Self::Key(_) => StatusCode::BAD_REQUEST,
             Self::Keyed(KeyedError::OtherRequest) => StatusCode::CONFLICT,
@@ -109,6 +113,14 @@ impl Refusal {
         }
         response
     }
+}
+
+/// The answer to what was refused before anybody looked at its path.
+pub(super) fn refused(refusal: &entrance::http::Refusal) -> Response<Bytes> {
+    let mut response = Response::new(serde_json::json!({ "error": refusal.to_string() }).to_string().into());
+    *response.status_mut() = refusal.status();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// `200` as Flume gives it.

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use super::answer::Refusal;
-use super::inflate::Encoding;
+use super::inflate::{Encoding, Limits};
 use crate::decode::whole::Whole;
 use crate::decode::{Decoder, Shape};
 use crate::event::Draft;
@@ -19,6 +19,8 @@ pub(super) struct Receiving<'a> {
     pub(super) intake: &'a Intake,
     pub(super) shape: Shape,
     pub(super) encoding: Encoding,
+    /// The largest window of zstd.
+    pub(super) max_zstd_window_bytes: u64,
     /// The most bytes of the body, as sent and when expanded.
     pub(super) limit: usize,
     pub(super) request_timeout: Duration,
@@ -78,7 +80,8 @@ impl Receiving<'_> {
         }
         if self.encoding != Encoding::Identity {
             let held_bytes = compressed.len_bytes();
-            self.encoding.expand(compressed.into_bytes(), self.limit, |chunk| {
+            let limits = Limits { bytes: self.limit, zstd_window_bytes: self.max_zstd_window_bytes };
+            self.encoding.expand(compressed.into_bytes(), limits, |chunk| {
                 if let Some(keyed) = &mut keyed {
                     keyed.feed(&chunk);
                 }
@@ -117,7 +120,11 @@ impl Receiving<'_> {
             (Some(declared), Encoding::Identity, _) => declared * 5 / 2,
         };
         let reserved = self.intake.reserve(likely.min(self.limit * 5 / 2) + FRAME_BYTES);
-        tokio::time::timeout(self.room_timeout, reserved).await.map_err(|_| Refusal::NoRoom)
+        let reserved = tokio::time::timeout(self.room_timeout, reserved).await;
+        // What fills the queue may be waiting for something that has run out: then that is the reason.
+        reserved.map_err(|_| {
+            self.intake.waits_for().map_or(Refusal::NoRoom, |short| Refusal::Append(short.into()))
+        })
     }
 
     fn grow(&self, room: &mut Room, draft: &Draft, decoder: &Decoder, beside: usize) -> Result<(), Refusal> {

@@ -79,6 +79,7 @@ impl Handler {
             intake: &self.intake,
             shape: self.shape(route, head)?,
             encoding: Encoding::of(&head.headers)?,
+            max_zstd_window_bytes: self.config.max_zstd_window_bytes,
             limit: self.config.max_body_bytes,
             request_timeout: self.config.request_timeout,
             room_timeout: self.config.room_timeout,
@@ -108,7 +109,7 @@ impl Handler {
     fn shape(&self, route: Route, head: &request::Parts) -> Result<Shape, Refusal> {
         let content_type = content_type(head);
         match route {
-            Route::Events => Ok(media_type::shape(content_type, self.config.validate_ndjson)),
+            Route::Events => Ok(media_type::shape(content_type, self.config.validate_ndjson)?),
             Route::Flume => {
                 let charset = media_type::charset(content_type)?;
                 Ok(Shape::Flume { charset, normalise: self.config.normalise_to_utf8 })
@@ -121,7 +122,9 @@ impl Handler {
             Refusal::Append(error) | Refusal::Keyed(KeyedError::Append(error)) => {
                 self.intake.count_refused(error, 1);
             }
-            Refusal::BodyTooLarge { .. } => drop(self.metrics.refused_too_large.inc()),
+            Refusal::BodyTooLarge { .. } | Refusal::Window { .. } => {
+                self.metrics.refused_too_large.inc();
+            }
             Refusal::NoRoom => drop(self.metrics.refused_full.inc()),
             Refusal::Keyed(KeyedError::OtherRequest) => drop(self.metrics.refused_key.inc()),
             Refusal::Keyed(KeyedError::Unkept(_)) => drop(self.metrics.failed.inc()),

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use durable_channel::disk::{Disk, DiskFile, Entry, Lock, Mode};
+use durable_channel::disk::{Disk, DiskFile, Entry, Free, Lock, Mode, OpenDir};
 use durable_channel::sim::SimDisk;
 use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError, Seams};
@@ -147,11 +147,14 @@ impl Disk for Unreadable {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.sync_dir(dir)
     }
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.0.free_bytes(dir)
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn OpenDir>> {
+        self.0.open_dir(dir)
     }
-    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
-        self.0.lock(path)
+    fn free(&self, dir: &Path) -> io::Result<Free> {
+        self.0.free(dir)
+    }
+    fn lock(&self, dir: &Path) -> io::Result<Option<Lock>> {
+        self.0.lock(dir)
     }
 }
 

@@ -22,8 +22,11 @@ fn config() -> HttpConfig {
         tokens: Tokens::default(),
         max_body_bytes: 1 << 20,
         max_head_bytes: 16 << 10,
+        max_headers: 100,
+        max_zstd_window_bytes: 8 << 20,
         max_key_bytes: 64,
         request_timeout: Duration::from_secs(30),
+        idle_timeout: Duration::from_secs(75),
         room_timeout: Duration::from_secs(5),
         max_connections: 100,
         retry_after: Duration::from_secs(7),
@@ -127,7 +130,9 @@ async fn flumes_bodies_keep_the_charset_of_their_request_or_are_normalised() {
 #[tokio::test]
 async fn the_content_type_says_what_is_an_event() {
     let source = Running::start(kind(|_| ()));
-    let cases: [(&str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
+        ("application/x-ndjson", "\u{feff}{\"a\":1}\n", &["{\"a\":1}"]),
+        ("application/json", "\u{feff}{\"a\":1}", &["{\"a\":1}"]),
         ("application/json", "{\"a\": 1.50}\n", &["{\"a\": 1.50}"]),
         ("application/json; charset=utf-8", "[{\"a\": 1}, [2],\"t\"]", &["{\"a\": 1}", "[2]", "\"t\""]),
         ("application/x-ndjson", "{\"a\":1}\n\n{\"b\": 2}", &["{\"a\":1}", "{\"b\": 2}"]),

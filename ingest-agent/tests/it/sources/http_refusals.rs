@@ -88,6 +88,15 @@ async fn methods_paths_and_missing_lengths_have_their_statuses() {
 #[tokio::test]
 async fn what_is_not_supported_is_415_with_what_is() {
     let source = Running::start(kind(|_| ()));
+    // Its newlines are two bytes: cut at one, each line is half a character off.
+    let utf16: Vec<u8> = "\u{feff}one\ntwo\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for essence in ["text/plain", "application/json", "application/x-ndjson"] {
+        let text = "charset \"utf-16le\" is not supported: send UTF-8";
+        refused(&source, &post("/v1/events", &format!("{essence}; charset=utf-16le"), &utf16), 415, text)
+            .await;
+        let text = "byte 0: this is the byte order mark of UTF-16 or UTF-32: send UTF-8";
+        refused(&source, &post("/v1/events", essence, &utf16), 400, text).await;
+    }
     let charset = "charset \"ISO-8859-1\" is not supported: send UTF-8, UTF-16 or UTF-32";
     refused(&source, &post("/", "application/json; charset=ISO-8859-1", b"[]"), 415, charset).await;
     for encoding in ["br", "deflate", "gzip, zstd"] {
@@ -149,12 +158,97 @@ async fn a_body_that_expands_beyond_the_limit_is_413_and_one_that_does_not_expan
 }
 
 #[tokio::test]
-async fn a_head_beyond_the_limit_is_431() {
-    let source = Running::start(kind(|config| config.max_head_bytes = 8192));
-    let header = format!("X-Long: {}", "x".repeat(9000));
-    let answer = ask(&source, &request("POST /v1/events", &[&header], b"x")).await;
-    assert_eq!(answer.status, 431);
-    assert_eq!(source.channel.stats().next, 0);
+async fn a_zstd_window_beyond_the_limit_is_413_with_both() {
+    let windowed = |log: u32, size: usize| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(log).unwrap();
+        encoder.include_contentsize(false).unwrap();
+        encoder.write_all(&vec![b'x'; size]).unwrap();
+        encoder.finish().unwrap()
+    };
+    let source = Running::start(kind(|_| ()));
+    let headers = ["Content-Encoding: zstd", "Content-Type: text/plain"];
+    let text = "the body was compressed with a zstd window of 134217728 bytes, and the limit is 8388608 bytes: \
+                compress it without --long";
+    refused(&source, &request("POST /v1/events", &headers, &windowed(27, 100)), 413, text).await;
+    assert_eq!(ask(&source, &request("POST /v1/events", &headers, &windowed(23, 100))).await.status, 200);
+    assert_eq!(source.metrics.refused_too_large.get(), 1);
+    // One whose content is its own window names that, and the limit is the configured one.
+    let source = Running::start(kind(|config| config.max_zstd_window_bytes = 100 << 10));
+    let whole = zstd::bulk::compress(&vec![b'x'; 300_000], 3).unwrap();
+    let text = "the body was compressed with a zstd window of 300000 bytes, and the limit is 65536 bytes: \
+                compress it without --long";
+    refused(&source, &request("POST /v1/events", &headers, &whole), 413, text).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_head_is_told_as_every_refusal_is_and_nothing_is_stored() {
+    let source = Running::start(kind(|config| {
+        (config.max_head_bytes, config.max_headers) = (8192, 20);
+        config.request_timeout = Duration::from_millis(100);
+    }));
+    let long = format!("X-Long: {}", "x".repeat(9000));
+    let text = "the head of the request is larger than the limit of 8192 bytes";
+    refused(&source, &request("POST /v1/events", &[&long], b"x"), 431, text).await;
+    let many = vec!["X-Many: x"; 18];
+    let text = "the request has more than 20 header lines";
+    refused(&source, &request("POST /v1/events", &many, b"x"), 431, text).await;
+    let text = "the request has more than one Host header";
+    refused(&source, &request("POST /v1/events", &["Host: other"], b"x"), 400, text).await;
+    let text = "the target of the request names a host; this is no proxy, so send the path alone";
+    refused(&source, &request("POST http://agent/v1/events", &[], b"x"), 400, text).await;
+    // gzip for the way is not taken off, and its bytes are no text.
+    let gzip = super::http::chunked(&super::http::gzip(b"{\"a\":1}\n"), 100);
+    let headers = ["Content-Type: text/plain", "Transfer-Encoding: gzip, chunked"];
+    let text = "transfer coding \"gzip, chunked\" is not supported: send chunked alone, and what is compressed with \
+                Content-Encoding";
+    refused(&source, &request("POST /v1/events", &headers, &gzip), 501, text).await;
+    let text = "this is no HTTP request: its first line or a header is malformed";
+    refused(&source, b"POST /v1/events\r\n\r\n", 400, text).await;
+    let text = "the head of the request did not arrive within 0.1 seconds";
+    refused(&source, b"POST /v1/events HTTP/1.1\r\nHost: ag", 408, text).await;
+    assert_eq!(source.metrics.refused_invalid.get(), 7);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_what_has_run_out_is_503_within_room_timeout_and_names_it() {
+    let disk = SimDisk::new();
+    let options = Options {
+        segment_bytes: 64 << 10,
+        max_frame_bytes: 16 << 10,
+        free_disk_floor_bytes: 0,
+        ..Options::default()
+    };
+    let dir = Path::new("/state/channel");
+    let (channel, _) = DurableChannel::open_on(Arc::new(disk.clone()), dir, &options).unwrap();
+    let source =
+        Running::start_on(kind(|config| config.room_timeout = Duration::from_millis(50)), Arc::new(channel));
+    disk.set_descriptors(false);
+    let line = post("/v1/events", "text/plain", &[b'x'; 8_000]);
+    let first = soon(async {
+        loop {
+            let answer = ask(&source, &line).await;
+            if answer.status != 200 {
+                break answer;
+            }
+        }
+    })
+    .await;
+    let reason = "the file descriptors are used up: raise the limit of open files";
+    assert_eq!(first.status, 503);
+    assert!(first.body.contains(reason) && first.body.contains("it may still be stored"), "{first:?}");
+    assert!(first.head.contains("\r\nretry-after: 7"), "{first:?}");
+    // From then on nothing is taken that would wait.
+    let next = ask(&source, &line).await;
+    assert!(next.body.contains(reason) && !next.body.contains("stored"), "{next:?}");
+    let before = source.channel.stats().next;
+    disk.set_descriptors(true);
+    soon(async { while ask(&source, &line).await.status != 200 {} }).await;
+    assert_eq!(
+        source.bodies().len() as u64,
+        before + 1,
+        "what was left in doubt was stored, and nothing else"
+    );
 }
 
 #[tokio::test]
@@ -272,10 +366,6 @@ async fn a_request_that_arrives_too_slowly_is_408() {
     let answer = parse(&read_to_end(&mut stream).await);
     assert_eq!(answer.status, 408);
     assert_eq!(answer.body, "{\"error\":\"the request did not arrive within 0.05 seconds\"}");
-    // One that never gets beyond its head is closed without an answer.
-    let mut stream = source.connect().await;
-    stream.write_all(b"POST /v1/ev").await.unwrap();
-    read_to_end(&mut stream).await;
     assert_eq!(source.channel.stats().next, 0);
 }
 

@@ -23,6 +23,7 @@ fn config() -> NetcatConfig {
         emit_unterminated: false,
         max_connections: 100,
         idle_timeout: None,
+        room_timeout: Duration::from_secs(5),
         max_unsynced_batches: 8,
     }
 }

@@ -18,12 +18,16 @@ use crate::sink::s3::state::Record;
 /// Bytes of the channel read before the uploads get the thread again.
 const TURN_BYTES: usize = 1 << 20;
 
+/// How long reading rests when there is no descriptor for the next segment.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
 impl Sink {
     /// Reads a bounded stretch of the channel into open cuts.
     pub(super) fn read(&mut self) -> Result<Turn, S3SinkError> {
-        if !self.make_room() {
+        if self.read_again.is_some_and(|again| again > Instant::now()) || !self.make_room() {
             return Ok(Turn::Blocked);
         }
+        self.read_again = None;
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         let mut bytes = 0;
@@ -32,7 +36,15 @@ impl Sink {
             // Held positions count as read: nothing may come after them, and flushes wait for this position.
             self.position = from;
             let mut reader = shared.reader();
-            match reader.read(from)? {
+            let item = match reader.read(from) {
+                Err(error) if error.is_shortage() => {
+                    tracing::warn!(%error, reason = ?std::error::Error::source(&error), "the channel cannot be read now; reading it again in a moment");
+                    self.read_again = Some(now + READ_AGAIN);
+                    return Ok(Turn::Blocked);
+                }
+                item => item?,
+            };
+            match item {
                 None => return Ok(Turn::CaughtUp),
                 Some(Item::Damaged { first, count }) => {
                     drop(reader);
