@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
+use command_line::values::path;
 use contract::signature::Secret;
 use contract::without_userinfo;
 use entrance::{Tls, Tokens};
@@ -338,7 +339,7 @@ impl Start {
         if matches.get_flag("health") {
             let address = settings
                 .optional("listen", |text| text.parse().map_err(|_| format!("{text:?} is no address")));
-            let certificate = settings.optional("tls.certificate", |text| Ok(PathBuf::from(text)));
+            let certificate = settings.optional("tls.certificate", path);
             return address
                 .map(|address| Self::AskHealth { address, certificate })
                 .ok_or_else(|| ConfigError(settings.into_mistakes()));

@@ -103,6 +103,9 @@ impl Agent {
         let stop_admin = CancellationToken::new();
         let (phase, phase_seen) = watch::channel(Phase::Starting);
 
+        for note in &config.notes {
+            tracing::warn!("{note}");
+        }
         if let Some(path) = &config.ready_file {
             // That of an earlier run would say "ready" too early.
             let _ = fs::remove_file(path);

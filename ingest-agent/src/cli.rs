@@ -121,6 +121,10 @@ fn execute(cli: Cli, commit: Option<&str>) -> Result<(), Failure> {
         let admin = admin_address(&cli)?;
         return command_line::healthy(admin).map_err(|text| Failure { code: exit::UNAVAILABLE, text });
     }
+    if cli.print_config && cli.config.is_none() && cli.flags.pipeline.bucket.is_none() {
+        print!("{}", Config::outline(&cli.flags));
+        return Ok(());
+    }
     let config = load(&cli)?;
     if cli.print_config {
         print!("{}", config.effective);
@@ -130,6 +134,9 @@ fn execute(cli: Cli, commit: Option<&str>) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::new(exit::UNAVAILABLE, "starting the runtime", &error))?;
     if cli.check_config {
         println!("the configuration is right");
+        for note in &config.notes {
+            println!("note: {note}");
+        }
         return if cli.connect { runtime.block_on(connect::check(&config)) } else { Ok(()) };
     }
     let log = logging::init(&config.log_level, config.log_format);

@@ -20,6 +20,7 @@ mod access;
 mod channels;
 mod document;
 mod flags;
+mod flume;
 mod mistakes;
 mod s3;
 mod section;
@@ -44,8 +45,8 @@ use crate::source::SourceKind;
 use self::channels::Named;
 use self::document::Table;
 use self::mistakes::Origin;
-use self::section::{Keys, Reading, Section, key, optional};
-use self::value::{FromValue as _, Names};
+use self::section::{Keys, Read, Reading, Section, key, optional};
+use self::value::{FromValue as _, Names, Word};
 
 pub use self::channels::{ChannelConfig, ChannelKind};
 pub use self::document::Lookup;
@@ -77,6 +78,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// All of it as TOML, defaults filled in and secrets left out.
     pub effective: String,
+    /// What is right and still worth a look, a sentence each that begins with the key's name.
+    pub notes: Vec<String>,
 }
 
 /// A source and where its events go.
@@ -155,6 +158,9 @@ impl Config {
     /// Reads the text of a file that is called `file` in messages; `flags` win over it.
     pub fn parse(file: &str, text: &str, flags: &Flags, env: Lookup<'_>) -> Result<Self, Mistakes> {
         let mut mistakes = Vec::new();
+        if let Some(mistake) = flume::mistake(text) {
+            return Err(Mistakes { file: file.to_owned(), list: vec![mistake] });
+        }
         let mut document = Table::parse(text, env, &mut mistakes);
         flags.apply(&mut document);
         Self::read(file, document, mistakes)
@@ -170,11 +176,21 @@ impl Config {
     fn read(file: &str, document: Table, mistakes: Vec<Mistake>) -> Result<Self, Mistakes> {
         let reading = Reading::new(mistakes);
         let config = read_top(&reading, document);
-        let (effective, list) = reading.finish();
+        let Read { effective, notes, mistakes: list } = reading.finish();
         match config {
-            Some(config) if list.is_empty() => Ok(Self { effective, ..config }),
+            Some(config) if list.is_empty() => Ok(Self { effective, notes, ..config }),
             _ => Err(Mistakes { file: file.to_owned(), list }),
         }
+    }
+
+    /// Every key of a pipeline made of flags, those that are still missing among them, as commented TOML.
+    pub fn outline(flags: &Flags) -> String {
+        let mut document = Table::new(Origin::Nowhere);
+        flags.apply_all(&mut document);
+        let reading = Reading::new(Vec::new());
+        // What is missing or wrong is not asked here: it stands in the text as it is.
+        let _ = read_top(&reading, document);
+        reading.finish().effective
     }
 }
 
@@ -195,8 +211,11 @@ fn read_top(reading: &Reading, document: Table) -> Option<Config> {
 
     let mut admin = top.table("admin", ADMIN);
     let admin_enabled = admin.get::<bool>("enabled");
-    let listen = admin.get::<SocketAddr>("listen");
-    let flush_timeout = admin.get("flush_timeout");
+    let listen = match admin_enabled {
+        Some(true) => admin.listener("listen"),
+        _ => admin.get::<SocketAddr>("listen"),
+    };
+    let flush_timeout = admin.time("flush_timeout");
     let admin_connections = admin.bounded::<u64>("max_connections", 1, 10_000);
 
     let mut log = top.table("log", LOG);
@@ -222,6 +241,7 @@ fn read_top(reading: &Reading, document: Table) -> Option<Config> {
         log_level: level?,
         log_format: log_format?,
         effective: String::new(),
+        notes: Vec::new(),
     })
 }
 
@@ -260,12 +280,38 @@ fn list(channels: &[Named]) -> String {
     channels.iter().map(|channel| format!("\"{}\"", channel.name)).collect::<Vec<_>>().join(", ")
 }
 
+/// What to do in the place of a kind that others have and this agent does not.
+fn elsewhere(kind: &str) -> Option<String> {
+    let instead = match kind {
+        "rabbitmq" | "amqp" | "sqs" | "kafka" | "amps" | "jms" | "mqtt" | "nats" | "redis" => {
+            "this agent reads no queue: let a consumer of yours post what it reads to a source of kind http, \
+             with the message's id as Idempotency-Key, and acknowledge it after the 200"
+        }
+        "tail" | "taildir" | "file" | "spooldir" | "exec" | "journald" | "syslog" | "syslogtcp"
+        | "syslogudp" => {
+            "this agent has no such source: pipe the lines to a source of kind netcat, or post them to one of \
+             kind http"
+        }
+        "avro" | "thrift" => "this agent speaks HTTP and lines: an HTTP client posts Flume's JSON to POST /",
+        "hdfs" => "objects are written by kind s3",
+        "file_roll" | "hbase" | "elasticsearch" | "http" | "loki" => {
+            "sinks write to S3: what reads the objects from there is the downstream server and its handlers"
+        }
+        _ => return None,
+    };
+    Some(format!("there is no kind \"{kind}\": {instead}"))
+}
+
 /// Says what is wrong with a table whose kind decides what its keys are, and is none that is known.
 fn unknown_kind<T>(reading: &Reading, path: String, table: Table, keys: Keys, kinds: &[&str]) -> Option<T> {
     // Its other keys belong to a kind nobody knows, so they are not judged.
     let entries = table.entries.into_iter().filter(|(name, _)| name == "kind" || name == "type").collect();
     let mut section = Section::new(reading, path, Table { origin: table.origin, entries }, keys);
     let choices: Vec<_> = kinds.iter().map(|kind| (*kind, ())).collect();
-    section.choice("kind", &choices);
+    let known_elsewhere = section.optional::<Word>("kind").flatten().and_then(|Word(kind)| elsewhere(&kind));
+    match known_elsewhere {
+        Some(instead) => section.wrong("kind", format!("{instead}; there is {}", kinds.join(", "))),
+        None => drop(section.choice("kind", &choices)),
+    }
     None
 }

@@ -5,6 +5,7 @@
 
 mod generate;
 mod health;
+pub mod values;
 mod version;
 
 pub use generate::generate;

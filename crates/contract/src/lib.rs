@@ -4,6 +4,7 @@
 //! persisted in S3 or sent over the wire carries a version, and every form has one writer and one
 //! reader, side by side, so that they cannot drift apart.
 
+mod bucket;
 pub mod exit;
 mod ids;
 mod key;
@@ -12,6 +13,7 @@ mod notice;
 mod shown;
 pub mod signature;
 
+pub use bucket::{BucketNameError, check_bucket_name};
 pub use ids::{ChannelId, CutId, IdError, NameError, SinkName};
 pub use key::{KeyError, MAX_KEY_BYTES, ObjectKey};
 pub use metadata::{CutKind, MetadataError, ObjectMetadata};

@@ -1,8 +1,8 @@
 //! The part of the settings that says who is let in, and over what.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use command_line::values::path;
 use entrance::{Tls, Tokens};
 
 use super::ServeConfig;
@@ -31,8 +31,7 @@ fn some_time(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn serve(s: &mut Settings) -> ServeConfig {
-    let file = |text: &str| Ok(PathBuf::from(text));
-    let files = (s.optional("tls.certificate", file), s.optional("tls.key", file));
+    let files = (s.optional("tls.certificate", path), s.optional("tls.key", path));
     let tls = match files {
         (Some(certificate), Some(key)) => {
             Tls::load(&certificate, &key).map_err(|error| s.mistake(format!("tls: {error}"))).ok()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use command_line::values::path;
 use contract::signature::Secret;
 
 use super::settings::Settings;
@@ -138,7 +139,7 @@ pub(super) fn handler(s: &mut Settings) -> HandlerConfig {
     }
     match kind {
         "ndjson" => {
-            if let Some(path) = s.optional("handler.path", |text| Ok(PathBuf::from(text))) {
+            if let Some(path) = s.optional("handler.path", path) {
                 HandlerConfig::Ndjson {
                     path,
                     rotation: Rotation {
@@ -176,7 +177,7 @@ fn command(s: &mut Settings) -> CommandConfig {
         later_codes: codes(s, "handler.later_codes", &[75], 1, 255),
         dead_codes: codes(s, "handler.dead_codes", &[65], 1, 255),
         log_bytes: size(s, "handler.log_bytes", 64 << 10),
-        spool_dir: s.optional("handler.spool_dir", |text| Ok(PathBuf::from(text))),
+        spool_dir: s.optional("handler.spool_dir", path),
         set_aside: set_aside(s),
     }
 }

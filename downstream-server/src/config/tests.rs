@@ -35,7 +35,7 @@ fn a_bucket_alone_is_enough_and_all_else_is_safe_by_default() {
 #[test]
 fn a_flag_wins_over_the_environment_and_the_environment_over_the_file() {
     let (_dir, path) = file(
-        "dir = \"/file\"\nshutdown_timeout = \"1s\"\nmax_streams = 3\n[notices]\nbuckets = [\"a\", \"b\"]\n[s3]\npath_style = true\n",
+        "dir = \"/file\"\nshutdown_timeout = \"1s\"\nmax_streams = 3\n[notices]\nbuckets = [\"one\", \"two\"]\n[s3]\npath_style = true\n",
     );
     let config = run(
         &["--config", &path, "--dir", "/flag"],
@@ -44,7 +44,7 @@ fn a_flag_wins_over_the_environment_and_the_environment_over_the_file() {
     assert_eq!(config.dir, PathBuf::from("/flag"));
     assert_eq!(config.shutdown_timeout, Duration::from_secs(2));
     assert_eq!(config.max_streams, 3);
-    assert_eq!(config.notices.buckets, ["a", "b"]);
+    assert_eq!(config.notices.buckets, ["one", "two"]);
     assert!(config.s3.path_style);
 }
 
@@ -60,7 +60,7 @@ fn every_mistake_is_reported_at_once_with_where_it_was_written() {
     .unwrap_err();
     let expected = [
         format!("{path}:1: there is no setting `listne`; did you mean `listen`?"),
-        "SLUICEGATE_SERVER_LISTEN: listen: `here` is not an address such as 127.0.0.1:8090 or [::1]:8090"
+        "SLUICEGATE_SERVER_LISTEN: listen: \"here\" is not an address and port, such as \"127.0.0.1:8080\" or \"[::]:8080\""
             .to_owned(),
         "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events"
             .to_owned(),
@@ -207,4 +207,26 @@ fn a_health_check_needs_the_address_alone() {
     };
     assert_eq!((address, certificate), ("0.0.0.0:8090".parse().unwrap(), None));
     assert!(start(&["--health"], &[("SLUICEGATE_SERVER_LISTEN", "nowhere")]).is_err());
+}
+
+#[test]
+fn what_people_write_in_the_place_of_a_bucket_an_address_or_a_path_is_told_with_the_way_out() {
+    for (args, said) in [
+        (&["--notices-buckets", "s3://logs/x"][..], "write the bucket's name alone, \"logs\""),
+        (&["--notices-buckets", "My_Bucket"], "is no bucket's name at AWS"),
+        (
+            &["--notices-buckets", "logs", "--listen", "8090"],
+            "write \"127.0.0.1:8090\" for this machine alone",
+        ),
+        (
+            &["--notices-buckets", "logs", "--dir", "~/server"],
+            "begins with \"~\", which only a shell replaces",
+        ),
+    ] {
+        let error = start(args, &[]).unwrap_err().to_string();
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
+    let elsewhere = ["--notices-buckets", "My_Bucket", "--s3-endpoint", "http://127.0.0.1:9000"];
+    assert_eq!(run(&elsewhere, &[]).notices.buckets, ["My_Bucket"]);
+    assert_eq!(run(&["--notices-buckets", "logs", "--listen", "localhost:8090"], &[]).listen.port(), 8090);
 }

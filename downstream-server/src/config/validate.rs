@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use command_line::values::{listen_address, path};
 use contract::signature::Secret;
-use contract::without_mark;
+use contract::{BucketNameError, check_bucket_name, without_mark};
 
 use super::access;
 use super::handler::handler;
@@ -19,9 +20,7 @@ use crate::inbox::Location;
 
 pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
     let s = &mut settings;
-    let listen = s.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), |text| {
-        text.parse().map_err(|_| format!("`{text}` is not an address such as 127.0.0.1:8090 or [::1]:8090"))
-    });
+    let listen = s.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), listen_address);
     let read_from = s.value("read_from", ReadFrom::Loopback, |text| match text {
         "loopback" => Ok(ReadFrom::Loopback),
         "nobody" => Ok(ReadFrom::Nobody),
@@ -33,7 +32,7 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
     });
     let config = Config {
         listen,
-        dir: s.value("dir", PathBuf::new(), |text| Ok(PathBuf::from(text))),
+        dir: s.value("dir", PathBuf::new(), path),
         inbox: inbox(s),
         lease: s.value("lease", Duration::from_secs(1), |text| match values::duration(text) {
             Ok(lease) if lease < Duration::from_secs(1) => Err(format!("`{text}` is shorter than 1s")),
@@ -98,6 +97,15 @@ fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
             "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events",
         );
     }
+    let elsewhere = s.get("s3.endpoint").is_some();
+    for bucket in &buckets {
+        match check_bucket_name(bucket) {
+            // Another store than AWS may call its buckets as it likes.
+            Err(BucketNameError::Aws { .. }) if elsewhere => {}
+            Err(error) => s.mistake(format!("notices.buckets: {error}")),
+            Ok(()) => {}
+        }
+    }
     let secrets = secrets(s, "notices.secrets", "notices.secret_file");
     if secrets.is_empty() && !listen.ip().is_loopback() {
         s.mistake(format!(
@@ -130,8 +138,8 @@ pub(super) fn secrets(s: &mut Settings, name: &'static str, file: &'static str) 
 /// The texts of a setting, and the lines of the file that another one names.
 pub(super) fn with_file(s: &mut Settings, name: &'static str, file: &'static str) -> Vec<String> {
     let mut texts = s.list(name);
-    if let Some(path) = s.optional(file, |text| Ok(PathBuf::from(text))) {
-        match read_lines(&path) {
+    if let Some(file_path) = s.optional(file, path) {
+        match read_lines(&file_path) {
             Ok(lines) => texts.extend(lines),
             Err(mistake) => s.mistake(format!("{file}: {mistake}")),
         }
@@ -197,7 +205,7 @@ fn s3(s: &mut Settings) -> S3Config {
 }
 
 fn inbox(s: &mut Settings) -> Location {
-    let ca_file = s.optional("inbox_ca_file", |text| Ok(PathBuf::from(text)));
+    let ca_file = s.optional("inbox_ca_file", path);
     let place = s.optional("inbox", |text| Ok(text.to_owned()));
     let shared = |place: &String| ["postgres://", "postgresql://"].iter().any(|kind| place.starts_with(kind));
     match (place, ca_file) {

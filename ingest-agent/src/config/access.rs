@@ -81,8 +81,9 @@ mod tests {
 
     /// The source of this table, or every mistake in it.
     fn source(table: &str) -> Result<HttpConfig, String> {
-        let text =
-            format!("[sources.web]\nkind = \"http\"\n{table}\n[sinks.s3]\nkind = \"s3\"\nbucket = \"b\"\n");
+        let text = format!(
+            "[sources.web]\nkind = \"http\"\n{table}\n[sinks.s3]\nkind = \"s3\"\nbucket = \"bucket\"\n"
+        );
         let env = |name: &str| (name == "TOKEN").then(|| "the-token-in-the-environment".to_owned());
         let config =
             Config::parse("agent.toml", &text, &Flags::default(), &env).map_err(|error| error.to_string())?;

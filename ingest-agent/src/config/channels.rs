@@ -187,7 +187,7 @@ fn read_one(reading: &Reading, name: &str, path: String, table: Table, data_dir:
 fn read_keys(section: &mut Section<'_>) -> Option<Limits> {
     let mut section = section.table("idempotency", IDEMPOTENCY);
     let keys = section.bounded::<u64>("keys", 1, 100_000_000);
-    let age = section.get::<Duration>("age");
+    let age = section.time("age");
     Some(Limits { keys: keys? as u32, age: age? })
 }
 

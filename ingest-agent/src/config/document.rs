@@ -152,7 +152,11 @@ impl Converter<'_> {
             };
             match (self.env)(name).or(default) {
                 Some(value) => out.push_str(&value),
-                None => self.mistake(origin, format!("the environment variable {name} is not set")),
+                None => {
+                    self.mistake(origin, format!("the environment variable {name} is not set"));
+                    // What stands there is kept, so that its absence is not judged a second time.
+                    out.push_str(&from[..OPEN.len() + end + 1]);
+                }
             }
             rest = &inner[end + 1..];
         }

@@ -85,11 +85,25 @@ impl Flags {
         set("--log-format", &["log", "format"], self.log_format.as_ref());
         set("--shutdown-timeout", &["shutdown_timeout"], self.shutdown_timeout.as_ref());
 
+        if self.pipeline.bucket.is_some() {
+            self.apply_pipeline(document);
+        }
+    }
+
+    /// As [`apply`](Self::apply), with the whole pipeline also where no flag asks for one.
+    pub(super) fn apply_all(&self, document: &mut Table) {
+        self.apply(document);
+        self.apply_pipeline(document);
+    }
+
+    fn apply_pipeline(&self, document: &mut Table) {
+        let mut set = |flag, path: &[&str], value: Option<&String>| {
+            if let Some(value) = value {
+                document.set(path, &Origin::Flag(flag), toml::Value::String(value.clone()));
+            }
+        };
         let PipelineFlags { bucket, prefix, region, endpoint, path_style, partition, codec, http, netcat } =
             &self.pipeline;
-        if bucket.is_none() {
-            return;
-        }
         let word = |text: &str| Some(text.to_owned());
         set("--bucket", &["sinks", "s3", "kind"], word("s3").as_ref());
         set("--bucket", &["sinks", "s3", "bucket"], bucket.as_ref());

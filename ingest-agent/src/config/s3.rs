@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use blob_store::{Credentials, MultipartChecksum, S3Options};
+use contract::{BucketNameError, check_bucket_name};
 
 use super::section::{Keys, Section, key, optional, required, secret};
 use super::sinks::{CHANNEL, KIND, START};
@@ -206,8 +207,8 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         "multipart_checksum",
         &[("auto", None), ("full_object", Some(false)), ("composite", Some(true))],
     );
-    let prefix = section.get::<String>("prefix");
-    let control_prefix = section.get::<String>("control_prefix");
+    let prefix = key_prefix(section, "prefix");
+    let control_prefix = key_prefix(section, "control_prefix");
     let partition = read_partition(section);
     let unresolved = section
         .choice("unresolved", &[("fallback", Unresolved::Fallback), ("dead_letter", Unresolved::DeadLetter)]);
@@ -229,7 +230,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     let upload_concurrency = section.bounded::<u64>("upload_concurrency", 1, 256);
     let retry_base = section.get::<Duration>("retry_base");
     let retry_max = section.get::<Duration>("retry_max");
-    let retry_horizon = section.get::<Duration>("retry_horizon");
+    let retry_horizon = section.time("retry_horizon");
     if let (Some(base), Some(max)) = (retry_base, retry_max)
         && (base > max || base.is_zero())
     {
@@ -271,8 +272,36 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     })
 }
 
+/// What keys begin with. S3 takes a slash there, as the name of a folder without a name.
+fn key_prefix(section: &mut Section<'_>, name: &str) -> Option<String> {
+    let prefix = section.get::<String>(name)?;
+    let Some(rest) = prefix.strip_prefix('/') else { return Some(prefix) };
+    let rest = rest.trim_start_matches('/');
+    section.wrong(name, format!("\"{prefix}\" begins with a slash, and keys in S3 do not: write \"{rest}\""));
+    None
+}
+
+/// The bucket, which a store other than AWS may call as it likes.
+fn read_bucket(section: &mut Section<'_>) -> Option<String> {
+    let bucket = section.get::<String>("bucket")?;
+    match check_bucket_name(&bucket) {
+        Ok(()) => Some(bucket),
+        Err(error @ BucketNameError::Aws { .. }) if section.is_set("endpoint") => {
+            section.note(
+                "bucket",
+                format!("{error}; whether this endpoint takes it is for the endpoint to say"),
+            );
+            Some(bucket)
+        }
+        Err(error) => {
+            section.wrong("bucket", error.to_string());
+            None
+        }
+    }
+}
+
 fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
-    let bucket = section.get::<String>("bucket");
+    let bucket = read_bucket(section);
     let region = section.optional::<String>("region");
     let endpoint = section.optional::<String>("endpoint");
     let path_style = section.get("path_style");
@@ -280,15 +309,12 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
     let storage_class = stored::storage_class(section);
     let tags = stored::tags(section);
     let ca_file = section.optional::<PathBuf>("ca_file");
-    let connect_timeout = section.get::<Duration>("connect_timeout");
-    let read_timeout = section.get::<Duration>("read_timeout");
-    let operation_timeout = section.get::<Duration>("operation_timeout");
-    let complete_timeout = section.get::<Duration>("complete_timeout");
+    let connect_timeout = section.time("connect_timeout");
+    let read_timeout = section.time("read_timeout");
+    let operation_timeout = section.time("operation_timeout");
+    let complete_timeout = section.time("complete_timeout");
     let min_rate = section.bounded::<Size>("min_rate", 1, u64::MAX);
     let credentials = read_credentials(section.table("credentials", CREDENTIALS));
-    if bucket.as_deref().is_some_and(str::is_empty) {
-        section.wrong("bucket", "is empty");
-    }
     if let Some(Some(endpoint)) = &endpoint
         && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
     {
@@ -315,8 +341,25 @@ fn read_store(section: &mut Section<'_>) -> Option<S3Options> {
 }
 
 fn read_credentials(mut section: Section<'_>) -> Option<Credentials> {
-    let from = section.choice("from", &[("default", 0), ("profile", 1), ("static", 2), ("role", 3)]);
+    const WORDS: [(&str, usize); 4] = [("default", 0), ("profile", 1), ("static", 2), ("role", 3)];
+    let from = section.choice("from", &WORDS);
     let session_name = section.get::<String>("session_name");
+    let from = from?;
+    for (name, belongs) in [
+        ("profile", "profile"),
+        ("access_key_id", "static"),
+        ("secret_access_key", "static"),
+        ("session_token", "static"),
+        ("role_arn", "role"),
+        ("external_id", "role"),
+    ] {
+        if belongs != WORDS[from].0 && section.is_set(name) {
+            section.wrong(
+                name,
+                format!("is used with from = \"{belongs}\" alone; write that too, or leave this out"),
+            );
+        }
+    }
     let mut needed = |name: &str, from: &str| {
         let value = section.optional::<String>(name)?.filter(|value| !value.is_empty());
         if value.is_none() {
@@ -324,7 +367,7 @@ fn read_credentials(mut section: Section<'_>) -> Option<Credentials> {
         }
         value
     };
-    match from? {
+    match from {
         0 => Some(Credentials::Default),
         1 => needed("profile", "profile").map(Credentials::Profile),
         2 => {
@@ -400,11 +443,20 @@ fn read_roll(mut section: Section<'_>) -> Option<RollConfig> {
     let idle = section.get::<Duration>("idle");
     let number = |number: u64| Some(number).filter(|number| *number > 0);
     let time = |time: Duration| Some(time).filter(|time| !time.is_zero());
-    Some(RollConfig {
+    let rules = RollConfig {
         bytes: number(size?),
         uncompressed_bytes: number(raw_size?),
         events: number(events?),
         age: time(age?),
         idle: time(idle?),
-    })
+    };
+    let none = RollConfig { bytes: None, uncompressed_bytes: None, events: None, age: None, idle: None };
+    if rules == none {
+        section.wrong("age", "with every rule off no object would ever be sealed: give one of them a value");
+        return None;
+    }
+    if rules.age.is_none() && rules.idle.is_none() {
+        section.note("age", "without age and idle the last events of a partition wait for the next ones");
+    }
+    Some(rules)
 }

@@ -5,6 +5,10 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use command_line::values;
 
 use contract::without_userinfo;
 
@@ -48,6 +52,19 @@ pub(super) struct Keys {
 pub(super) struct Reading {
     mistakes: RefCell<Vec<Mistake>>,
     effective: RefCell<String>,
+    notes: RefCell<Vec<String>>,
+    /// Where each part listens, with the name of its key.
+    listeners: RefCell<Vec<(String, SocketAddr)>>,
+}
+
+/// What came of reading a document.
+pub(super) struct Read {
+    /// The effective configuration.
+    pub(super) effective: String,
+    /// What is right and still worth a look.
+    pub(super) notes: Vec<String>,
+    /// The mistakes, in the order of the file.
+    pub(super) mistakes: Vec<Mistake>,
 }
 
 /// One table while it is read.
@@ -79,7 +96,7 @@ pub(super) const fn secret(name: &'static str, doc: &'static str) -> Key {
 
 impl Reading {
     pub(super) fn new(mistakes: Vec<Mistake>) -> Self {
-        Self { mistakes: RefCell::new(mistakes), effective: RefCell::default() }
+        Self { mistakes: RefCell::new(mistakes), ..Self::default() }
     }
 
     pub(super) fn mistake(&self, origin: &Origin, text: impl Into<String>) {
@@ -88,12 +105,11 @@ impl Reading {
         self.mistakes.borrow_mut().push(Mistake { origin: origin.clone(), text });
     }
 
-    /// The effective configuration, and the mistakes in the order of the file.
-    pub(super) fn finish(self) -> (String, Vec<Mistake>) {
+    pub(super) fn finish(self) -> Read {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort();
         mistakes.dedup();
-        (self.effective.into_inner(), mistakes)
+        Read { effective: self.effective.into_inner(), notes: self.notes.into_inner(), mistakes }
     }
 }
 
@@ -144,11 +160,11 @@ impl<'a> Section<'a> {
         };
         let parsed = T::from_value(value);
         if parsed.is_none() {
-            let shown = match self.key(name).default {
-                Default::Secret => "this".to_owned(),
-                _ => value.to_string(),
+            let text = match self.key(name).default {
+                Default::Secret => format!("this is not {}", T::WHAT),
+                _ => T::hint(value).unwrap_or_else(|| format!("{value} is not {}", T::WHAT)),
             };
-            self.mistake(origin, name, &format!("{shown} is not {}", T::WHAT));
+            self.mistake(origin, name, &text);
         }
         parsed.map(Some)
     }
@@ -179,6 +195,39 @@ impl<'a> Section<'a> {
         }
         self.wrong(name, format!("{value} is not between {least} and {most}"));
         None
+    }
+
+    /// A duration that is longer than nothing.
+    pub(super) fn time(&mut self, name: &str) -> Option<Duration> {
+        let time = self.get::<Duration>(name)?;
+        if time.is_zero() {
+            self.wrong(name, "0s is no time: nothing could be done within it");
+        }
+        Some(time).filter(|time| !time.is_zero())
+    }
+
+    /// The address that a part listens on, which no other part may take.
+    pub(super) fn listener(&mut self, name: &str) -> Option<SocketAddr> {
+        let address = self.get::<SocketAddr>(name)?;
+        let mut listeners = self.reading.listeners.borrow_mut();
+        if let Some((path, taken)) = listeners.iter().find(|(_, taken)| values::clash(*taken, address)) {
+            self.wrong(
+                name,
+                format!("{address} is taken by {path} ({taken}); two parts cannot share a port"),
+            );
+        }
+        listeners.push((self.full(name), address));
+        Some(address)
+    }
+
+    /// Notes what is right and still worth a look.
+    pub(super) fn note(&self, name: &str, text: impl AsRef<str>) {
+        self.reading.notes.borrow_mut().push(format!("{}: {}", self.full(name), text.as_ref()));
+    }
+
+    /// Whether the file or a flag says something about `name`.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.table.entries.contains_key(name)
     }
 
     /// Takes the table `name` out of this one, empty if it is absent, to be read as a section.

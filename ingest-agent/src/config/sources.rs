@@ -1,6 +1,5 @@
 //! The sources: their keys, and what is built from them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::access;
@@ -177,7 +176,7 @@ fn read_one(
 }
 
 fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
-    let listen = section.get::<SocketAddr>("listen");
+    let listen = section.listener("listen");
     let tls = access::tls(section);
     let tokens = access::tokens(section);
     let max_body = section.bounded::<Size>("max_body", 1 << 10, 1 << 30);
@@ -185,8 +184,8 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     let max_key = section.bounded::<u64>("max_key", 1, 8 << 10);
     let max_headers = section.bounded::<u64>("max_headers", 10, 10_000);
     let max_zstd_window = section.bounded::<Size>("max_zstd_window", 1 << 10, 1 << 31);
-    let request_timeout = some_time(section, "request_timeout");
-    let idle_timeout = some_time(section, "idle_timeout");
+    let request_timeout = section.time("request_timeout");
+    let idle_timeout = section.time("idle_timeout");
     let room_timeout = section.get::<Duration>("room_timeout");
     let max_connections = section.bounded::<u64>("max_connections", 1, 1_000_000);
     let retry_after = section.get::<Duration>("retry_after");
@@ -211,18 +210,8 @@ fn read_http(section: &mut Section<'_>) -> Option<SourceKind> {
     }))
 }
 
-/// A time in which something can happen.
-fn some_time(section: &mut Section<'_>, name: &str) -> Option<Duration> {
-    let time = section.get::<Duration>(name)?;
-    if time.is_zero() {
-        section.wrong(name, "nothing arrives in no time");
-        return None;
-    }
-    Some(time)
-}
-
 fn read_netcat(section: &mut Section<'_>) -> Option<SourceKind> {
-    let listen = section.get::<SocketAddr>("listen");
+    let listen = section.listener("listen");
     let max_line = section.bounded::<Size>("max_line", 16, 1 << 30);
     let ack_every_event = section.get("ack_every_event");
     let emit_unterminated = section.get("emit_unterminated");

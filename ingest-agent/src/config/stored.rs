@@ -70,8 +70,9 @@ mod tests {
 
     /// The store of this sink, or every mistake in it.
     fn stored(table: &str) -> Result<S3Options, String> {
-        let text =
-            format!("[sources.web]\nkind = \"http\"\n[sinks.s3]\nkind = \"s3\"\nbucket = \"b\"\n{table}\n");
+        let text = format!(
+            "[sources.web]\nkind = \"http\"\n[sinks.s3]\nkind = \"s3\"\nbucket = \"bucket\"\n{table}\n"
+        );
         let config = Config::parse("agent.toml", &text, &Flags::default(), &|_| None);
         let config = config.map_err(|error| error.to_string())?;
         match config.sinks[0].kind.clone() {

@@ -22,7 +22,7 @@ kind = \"http\"
 
 [sinks.s3]
 kind = \"s3\"
-bucket = \"b\"
+bucket = \"bucket\"
 ";
 
 #[track_caller]
@@ -134,15 +134,17 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
         &["agent.toml:7: sinks.s3.credentials.secret_access_key: is needed with from = \"static\""],
     );
     mistakes(
-        "[sources.lines]\nkind = \"netcat\"\nlisten = \"localhost:44444\"",
+        "[sources.lines]\nkind = \"netcat\"\nlisten = \"example.com:44444\"",
         &[concat!(
-            "agent.toml:9: sources.lines.listen: \"localhost:44444\" is not an address and port, ",
+            "agent.toml:9: sources.lines.listen: \"example.com:44444\" is not an address and port, ",
             "such as \"127.0.0.1:8080\" or \"[::]:8080\""
         )],
     );
     mistakes(
-        "[sources.lines]\nkind = \"syslog\"\nport = 5140",
-        &["agent.toml:8: sources.lines.kind: \"syslog\" is none of \"http\", \"netcat\""],
+        "[sources.lines]\nkind = \"htp\"\nport = 5140",
+        &[
+            "agent.toml:8: sources.lines.kind: \"htp\" is none of \"http\", \"netcat\"; did you mean \"http\"?",
+        ],
     );
     mistakes(
         "[sources.lines]\nport = 5140",
@@ -268,11 +270,89 @@ fn the_environment_fills_in_values_and_can_be_escaped() {
 
 #[test]
 fn a_value_from_the_environment_cannot_change_the_structure() {
-    let env = |_: &str| Some("b\"\nprefix = \"evil".to_owned());
-    let text = BASE.replace("\"b\"", "\"${env:BUCKET}\"");
+    let env = |_: &str| Some("a\"\nbucket = \"evil".to_owned());
+    let text = format!("{BASE}prefix = \"${{env:PREFIX}}\"\n");
     let config = Config::parse("agent.toml", &text, &Flags::default(), &env).unwrap();
     let SinkKind::S3(s3) = &config.sinks[0].kind else { panic!("it is S3") };
-    assert_eq!((s3.store.bucket.as_str(), s3.prefix.as_str()), ("b\"\nprefix = \"evil", "events/"));
+    assert_eq!((s3.store.bucket.as_str(), s3.prefix.as_str()), ("bucket", "a\"\nbucket = \"evil"));
+}
+
+/// What is told about `added` at its line, which is the seventh.
+#[track_caller]
+fn told(added: &str, said: &str) {
+    let error = parse(&format!("{BASE}{added}\n")).expect_err(added).to_string();
+    assert!(error.contains(said), "{added}: {error}");
+}
+
+#[test]
+fn what_would_fail_at_the_start_or_later_is_a_mistake_before_it() {
+    told(
+        "[sources.lines]\nkind = \"netcat\"\nlisten = \"0.0.0.0:8080\"",
+        "agent.toml:1: sources.web.listen: 127.0.0.1:8080 is taken by sources.lines.listen (0.0.0.0:8080)",
+    );
+    told(
+        "[admin]\nlisten = \"localhost:8080\"",
+        "agent.toml:1: sources.web.listen: 127.0.0.1:8080 is taken by admin.listen",
+    );
+    told("prefix = \"/events\"", "agent.toml:7: sinks.s3.prefix: \"/events\" begins with a slash");
+    told("control_prefix = \"//c\"", "in S3 do not: write \"c\"");
+    told("ca_file = \"~/ca.pem\"", "agent.toml:7: sinks.s3.ca_file: \"~/ca.pem\" begins with \"~\"");
+    told("roll = { size = \"0B\", age = \"0s\" }", "with every rule off no object would ever be sealed");
+    for timeout in
+        ["connect_timeout", "read_timeout", "operation_timeout", "complete_timeout", "retry_horizon"]
+    {
+        told(&format!("{timeout} = \"0s\""), &format!("agent.toml:7: sinks.s3.{timeout}: 0s is no time"));
+    }
+    told("[admin]\nflush_timeout = \"0s\"", "admin.flush_timeout: 0s is no time");
+    told(
+        "[sinks.s3.credentials]\naccess_key_id = \"AK\"\nsecret_access_key = \"x\"",
+        "sinks.s3.credentials.access_key_id: is used with from = \"static\" alone",
+    );
+    told("[sinks.s3.credentials]\nrole_arn = \"arn\"", "is used with from = \"role\" alone");
+    told("[sources.q]\nkind = \"rabbitmq\"", "agent.toml:8: sources.q.kind: there is no kind \"rabbitmq\"");
+    told("[sources.q]\nkind = \"taildir\"", "pipe the lines to a source of kind netcat");
+    told("[sinks.q]\nkind = \"hdfs\"", "objects are written by kind s3");
+}
+
+#[test]
+fn a_bucket_is_a_name_and_neither_an_address_nor_an_arn() {
+    let with = |bucket: &str, more: &str| {
+        parse(&format!("{}{more}\n", BASE.replace("\"bucket\"", &format!("{bucket:?}"))))
+    };
+    for (bucket, said) in [
+        ("s3://b/x", "agent.toml:6: sinks.s3.bucket: \"s3://b/x\" is an address"),
+        ("arn:aws:s3:::b", "is an ARN"),
+        ("My_Bucket", "is no bucket's name at AWS: it has lower-case letters"),
+        ("", "is no bucket's name"),
+    ] {
+        let error = with(bucket, "").expect_err(bucket).to_string();
+        assert!(error.contains(said), "{bucket}: {error}");
+    }
+    let elsewhere = with("My_Bucket", "endpoint = \"http://127.0.0.1:9000\"").unwrap();
+    assert_eq!(elsewhere.notes.len(), 1);
+    assert!(elsewhere.notes[0].starts_with("sinks.s3.bucket: \"My_Bucket\""), "{:?}", elsewhere.notes);
+    assert!(parse(BASE).unwrap().notes.is_empty());
+}
+
+#[test]
+fn localhost_is_an_address() {
+    let config = parse(&format!("{BASE}[admin]\nlisten = \"localhost:8099\"\n")).unwrap();
+    assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:8099");
+}
+
+#[test]
+fn a_flume_configuration_is_one_mistake() {
+    let error = parse("a1.sources = r1\na1.channels = c1\na1.sources.r1.type = netcat\n").unwrap_err();
+    assert_eq!(error.list.len(), 1);
+    assert!(error.to_string().starts_with("agent.toml:1: this is a Flume configuration"), "{error}");
+}
+
+#[test]
+fn an_outline_of_the_configuration_needs_no_bucket() {
+    let outline = Config::outline(&Flags::default());
+    for part in ["[sinks.s3]", "# bucket =", "[sources.http]", "[sources.netcat]", "max_body = \"4MiB\""] {
+        assert!(outline.contains(part), "{part}: {outline}");
+    }
 }
 
 #[test]
@@ -299,7 +379,7 @@ fn the_effective_configuration_is_one_that_means_the_same() {
 #[test]
 fn flags_alone_make_a_pipeline() {
     let pipeline = flags::PipelineFlags {
-        bucket: Some("b".to_owned()),
+        bucket: Some("bucket".to_owned()),
         endpoint: Some("http://127.0.0.1:9000".to_owned()),
         path_style: true,
         ..flags::PipelineFlags::default()
@@ -317,13 +397,14 @@ fn flags_alone_make_a_pipeline() {
 #[test]
 fn a_mistake_in_a_flag_names_the_flag() {
     let pipeline = flags::PipelineFlags {
-        bucket: Some("b".to_owned()),
+        bucket: Some("bucket".to_owned()),
         http: Some("8080".to_owned()),
         ..flags::PipelineFlags::default()
     };
     let flags = Flags { log_format: Some("xml".to_owned()), pipeline, ..Flags::default() };
     let expected = "\
-        --http: sources.http.listen: \"8080\" is not an address and port, such as \"127.0.0.1:8080\" or \"[::]:8080\"\n\
+        --http: sources.http.listen: \"8080\" names no address: write \"127.0.0.1:8080\" for this machine alone, \
+        or \"0.0.0.0:8080\" for every address of it\n\
         --log-format: log.format: \"xml\" is none of \"text\", \"json\"";
     assert_eq!(Config::from_flags(&flags).unwrap_err().to_string(), expected);
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use command_line::values;
 use contract::SinkName;
 use toml::Value;
 
@@ -14,6 +15,10 @@ pub(super) trait FromValue: Sized {
     /// What belongs here, for the message: completes "... is not".
     const WHAT: &'static str;
     fn from_value(value: &Value) -> Option<Self>;
+    /// What is wrong with a value that cannot be read, where more can be said than [`WHAT`](Self::WHAT).
+    fn hint(_: &Value) -> Option<String> {
+        None
+    }
 }
 
 /// A number of bytes: `"64MiB"`, `"10GB"`, `"512B"`.
@@ -110,14 +115,23 @@ impl FromValue for Word {
 impl FromValue for PathBuf {
     const WHAT: &'static str = "a path";
     fn from_value(value: &Value) -> Option<Self> {
-        value.as_str().filter(|text| !text.is_empty()).map(Self::from)
+        values::path(value.as_str()?).ok()
+    }
+    fn hint(value: &Value) -> Option<String> {
+        values::path(value.as_str()?).err()
     }
 }
 
 impl FromValue for SocketAddr {
     const WHAT: &'static str = "an address and port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
     fn from_value(value: &Value) -> Option<Self> {
-        value.as_str()?.parse().ok()
+        values::listen_address(value.as_str()?).ok()
+    }
+    fn hint(value: &Value) -> Option<String> {
+        match value {
+            Value::Integer(port) => values::listen_address(&port.to_string()).err(),
+            _ => values::listen_address(value.as_str()?).err(),
+        }
     }
 }
 

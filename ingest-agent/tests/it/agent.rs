@@ -169,7 +169,8 @@ async fn the_admin_address_tells_health_and_refuses_what_it_does_not_know() {
 async fn a_sink_that_ends_stops_the_agent() {
     let dir = tempdir().unwrap();
     // Port 1 is nobody's: a start without a store is no error, so this asks for a certificate file that is not there.
-    let text = "[sinks.s3]\nkind = \"s3\"\nbucket = \"b\"\nregion = \"r\"\nca_file = \"/nowhere/ca.pem\"\n";
+    let text =
+        "[sinks.s3]\nkind = \"s3\"\nbucket = \"bucket\"\nregion = \"r\"\nca_file = \"/nowhere/ca.pem\"\n";
     let agent = Agent::start(config(dir.path(), text), None).await.unwrap();
     let error = tokio::time::timeout(LONG, agent.run(pending())).await.unwrap().unwrap_err();
     assert!(matches!(&error, AgentError::Sink { name, .. } if name == "s3"), "{error:?}");

@@ -121,7 +121,7 @@ fn check_config_tells_every_mistake_and_exits_64() {
 fn wrong_arguments_exit_64_and_help_exits_0() {
     assert_exit(&run(&["--no-such-flag"]), exit::CONFIG);
     assert_exit(&run(&["--config", "/nowhere.toml"]), exit::CONFIG);
-    assert_exit(&run(&["--bucket", "b", "--config", "x.toml"]), exit::CONFIG);
+    assert_exit(&run(&["--bucket", "bucket", "--config", "x.toml"]), exit::CONFIG);
     assert_exit(&run(&["--http", "127.0.0.1:0"]), exit::CONFIG);
     let output = run(&[]);
     assert_exit(&output, exit::CONFIG);
@@ -151,7 +151,7 @@ fn it_writes_its_man_pages_and_completions() {
 
 #[test]
 fn flags_alone_are_a_configuration_that_can_be_printed_and_used() {
-    let printed = run(&["--bucket", "b", "--path-style", "--http", "127.0.0.1:0", "--print-config"]);
+    let printed = run(&["--bucket", "bucket", "--path-style", "--http", "127.0.0.1:0", "--print-config"]);
     assert_exit(&printed, exit::OK);
     let dir = tempdir().unwrap();
     let file = dir.path().join("printed.toml");
