@@ -14,7 +14,7 @@
 
 mod files;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,12 +74,8 @@ impl Handler for Ndjson {
             return Ok(Box::new(NoEffect));
         }
         let mut turn = Turn::take(&self.output).await;
-        if let Err(error) = turn.output.rotate_if_due().await {
-            return Err(HandlerError::later(error));
-        }
-        if turn.output.unknown {
-            return Err(HandlerError::later("the file's committed length is unknown until a restart"));
-        }
+        turn.output.rotate_if_due().await.map_err(HandlerError::later)?;
+        turn.output.check().map_err(HandlerError::later)?;
         let mut ends_in_newline = true;
         while let Some(piece) = content.next().await? {
             ends_in_newline = piece.last() == Some(&b'\n');
@@ -97,54 +93,45 @@ impl Handler for Ndjson {
 /// commit, it cuts the file back, unless nobody knows how far.
 struct Turn {
     output: OwnedMutexGuard<Output>,
-    /// Bytes after the committed ones.
-    written: u64,
     /// The new length is in a transaction, and nobody has said yet what became of that.
     applied: bool,
 }
 
 impl Turn {
     async fn take(output: &Arc<Mutex<Output>>) -> Self {
-        Self { output: output.clone().lock_owned().await, written: 0, applied: false }
+        Self { output: output.clone().lock_owned().await, applied: false }
     }
 
-    async fn append(self, piece: Bytes) -> io::Result<Self> {
-        self.off_the_async_threads(move |turn| {
-            turn.written += piece.len() as u64;
-            (&turn.output.file).write_all(&piece)
-        })
-        .await
+    async fn append(self, piece: Bytes) -> Result<Self, OutputError> {
+        self.off_the_async_threads(move |output| output.file.append(&piece)).await
     }
 
-    async fn sync(self) -> io::Result<Self> {
-        self.off_the_async_threads(|turn| {
-            turn.output.file.sync_data()?;
-            let (found, expected) =
-                (turn.output.file.metadata()?.len(), turn.output.committed + turn.written);
-            if found == expected {
-                return Ok(());
-            }
-            Err(io::Error::other(format!(
-                "the file holds {found} bytes instead of {expected}: somebody else writes to it"
-            )))
-        })
-        .await
+    async fn sync(self) -> Result<Self, OutputError> {
+        let turn = self.off_the_async_threads(|output| output.file.sync()).await?;
+        turn.output.file.check()?;
+        Ok(turn)
     }
 
     /// The turn goes along into the blocking call: if the handler is cancelled meanwhile, the
     /// file is cut back after the call, never during it.
     async fn off_the_async_threads(
         mut self,
-        work: impl FnOnce(&mut Self) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<Self> {
-        let done = tokio::task::spawn_blocking(move || work(&mut self).map(|()| self)).await;
-        done.map_err(io::Error::other)?
+        work: impl FnOnce(&mut Output) -> io::Result<()> + Send + 'static,
+    ) -> Result<Self, OutputError> {
+        let path = self.output.file.path().to_owned();
+        let done = tokio::task::spawn_blocking(move || work(&mut self.output).map(|()| self)).await;
+        done.map_err(io::Error::other).flatten().map_err(|source| OutputError::Io { path, source })
     }
 }
 
 impl Effect for Turn {
     fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
-        let length = self.output.committed + self.written;
+        // The last moment at which an outsider's hand can be found without anything committed.
+        self.output
+            .file
+            .check()
+            .map_err(|error| DatabaseError::Refused(OutputError::from(error).to_string()))?;
+        let length = self.output.file.end();
         let changed = transaction.execute(
             "UPDATE outputs SET length = ?2 WHERE name = ?1",
             &[(&self.output.name).into(), length.into()],
@@ -159,10 +146,7 @@ impl Effect for Turn {
     fn settle(mut self: Box<Self>, outcome: Outcome) {
         self.applied = false;
         match outcome {
-            Outcome::Committed => {
-                self.output.committed += self.written;
-                self.written = 0;
-            }
+            Outcome::Committed => self.output.committed = self.output.file.end(),
             Outcome::Undone => {}
             // The restart compares the file with what the inbox turns out to hold.
             Outcome::Unknown => self.output.unknown = true,
@@ -174,11 +158,14 @@ impl Drop for Turn {
     fn drop(&mut self) {
         // Whoever panicked in between may have committed: cutting could take committed lines.
         self.output.unknown |= self.applied;
-        if self.written > 0
-            && !self.output.unknown
-            && let Err(error) = self.output.file.set_len(self.output.committed)
+        if self.output.unknown {
+            return;
+        }
+        let committed = self.output.committed;
+        if let Err(error) = self.output.file.cut_back(committed)
+            && !self.output.disturbed
         {
-            // The next turn finds a length that it does not expect, and tries to cut again.
+            // The next turn tries to cut again, and writes nothing as long as it cannot.
             tracing::error!(%error, "cutting the file back");
         }
     }

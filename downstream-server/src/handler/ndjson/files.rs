@@ -5,16 +5,23 @@
 //! between, a start finds the old number and a next file that is empty, or the new number. A
 //! file with a successor is whole and its reader's to move or delete: the server never looks at
 //! it again.
+//!
+//! The one that is written to is ours alone. Before each object, after its sync and right before its
+//! commit the file is compared with its name and with the length that we left; what an outsider did to
+//! it stops the handler until it is put back, and nothing is committed meanwhile.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use output_file::{Disturbed, OutputFile};
 use tokio::sync::Mutex;
 
 use crate::inbox::{Inbox, InboxError};
+
+/// Wait before a next file that could not be begun is tried again.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// When a file is left for the next one. One that holds nothing stays. An object is never
 /// divided, so a file may be larger by one object.
@@ -30,7 +37,7 @@ pub struct Rotation {
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The system refused.
-    #[error("opening {}: {source}", path.display())]
+    #[error("writing {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -62,6 +69,15 @@ pub enum OutputError {
         /// Bytes in it.
         found: u64,
     },
+    /// Somebody did something to the file while the server runs.
+    #[error(
+        "{0}. Nothing is written until it is put back as it was; if that cannot be, name another file in handler.path and \
+         restart. To rotate, set handler.rotate_bytes or handler.rotate_age: this server's files are not for logrotate"
+    )]
+    Disturbed(#[from] Disturbed),
+    /// A commit's outcome is unknown.
+    #[error("the file's committed length is unknown until a restart")]
+    Unknown,
     /// The inbox did not tell or take the committed length.
     #[error("the committed length: {0}")]
     Inbox(#[from] InboxError),
@@ -76,9 +92,11 @@ pub(super) struct Output {
     number: u64,
     /// The name under which the inbox keeps the committed length.
     pub(super) name: String,
-    pub(super) file: File,
+    pub(super) file: OutputFile,
     made: SystemTime,
     pub(super) committed: u64,
+    /// An outsider did something to the file, and that was told.
+    pub(super) disturbed: bool,
     /// A commit's outcome is unknown: what follows the committed length may count as well, and
     /// only a restart can tell. Nothing is written or cut off any more.
     pub(super) unknown: bool,
@@ -90,17 +108,17 @@ impl Output {
         rotation: Rotation,
         inbox: Arc<Inbox>,
     ) -> Result<Self, OutputError> {
-        let io = |source| OutputError::Io { path: path.to_owned(), source };
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let base = folder.canonicalize().map_err(io)?.join(path.file_name().unwrap_or_default());
+        let folder =
+            folder.canonicalize().map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
+        let base = folder.join(path.file_name().unwrap_or_default());
         let number = inbox.output_length(&number_name(&base, &inbox)).await?.unwrap_or_default();
-        let path = numbered(&base, number);
-        let (file, path) = make(&path)?;
+        let (mut file, path) = make(&numbered(&base, number))?;
         let name = output_name(&path, &inbox);
-        let (found, made) = look(&file, &path)?;
+        let found = file.end();
         let committed = match inbox.output_length(&name).await? {
             Some(committed) => committed,
             None if found == 0 => {
@@ -114,9 +132,43 @@ impl Output {
         }
         if found > committed {
             tracing::warn!(path = %path.display(), bytes = found - committed, "cutting off lines of an object that was not done");
-            file.set_len(committed).map_err(|source| OutputError::Io { path, source })?;
+            file.cut_back(committed)?;
         }
-        Ok(Self { base, rotation, inbox, number, name, file, made, committed, unknown: false })
+        // Not every file system knows when a file was made.
+        let made = file.made().unwrap_or_else(SystemTime::now);
+        Ok(Self {
+            base,
+            rotation,
+            inbox,
+            number,
+            name,
+            file,
+            made,
+            committed,
+            disturbed: false,
+            unknown: false,
+        })
+    }
+
+    /// Whether an object may be written: the file is ours, and ends where the committed lines do.
+    pub(super) fn check(&mut self) -> Result<(), OutputError> {
+        if self.unknown {
+            return Err(OutputError::Unknown);
+        }
+        // What an earlier turn could not take back is taken back now.
+        let checked = self.file.cut_back(self.committed).and_then(|()| self.file.check());
+        let path = self.file.path().display();
+        match &checked {
+            Err(error) if !self.disturbed => {
+                tracing::error!(%error, %path, "the handler stands still: its file is not as it was left");
+            }
+            Ok(()) if self.disturbed => {
+                tracing::info!(%path, "the handler goes on: its file is as it was left");
+            }
+            _ => {}
+        }
+        self.disturbed = checked.is_err();
+        Ok(checked?)
     }
 
     /// Begins the next file if this one is full or old.
@@ -125,13 +177,15 @@ impl Output {
         if self.unknown || self.committed == 0 || !(is_full || self.old_in() == Some(Duration::ZERO)) {
             return Ok(());
         }
+        // A file that is left is its reader's for good, so it has to be whole.
+        self.check()?;
         let number = self.number + 1;
         let (file, path) = make(&numbered(&self.base, number))?;
         let name = output_name(&path, &self.inbox);
-        let (found, made) = look(&file, &path)?;
-        if found > 0 {
-            return Err(OutputError::NotOurs { path, found });
+        if file.end() > 0 {
+            return Err(OutputError::NotOurs { path, found: file.end() });
         }
+        let made = file.made().unwrap_or_else(SystemTime::now);
         // One transaction: there is never a number without its file's length. Cancelled here,
         // nobody knows which number counts.
         self.unknown = true;
@@ -161,37 +215,30 @@ impl Output {
 /// Rotates by age as long as there is an output, so that the last lines of a quiet day do not
 /// wait in a file that nobody may take yet.
 pub(super) async fn age(output: Weak<Mutex<Output>>) {
+    let mut told = String::new();
     while let Some(alive) = output.upgrade() {
         let mut output = alive.lock().await;
-        if let Err(error) = output.rotate_if_due().await {
-            tracing::error!(%error, "beginning the next file; it is tried again");
-        }
         // An empty file, or one that could not be left, is looked at again a little later.
-        let wait = output.old_in().unwrap_or_default().max(Duration::from_millis(100));
+        let mut rest = Duration::from_millis(100);
+        if let Err(error) = output.rotate_if_due().await {
+            rest = REST_AFTER_FAILURE;
+            let reason = error.to_string();
+            if reason != told {
+                tracing::error!(%error, "beginning the next file; it is tried again");
+                told = reason;
+            }
+        }
+        let wait = output.old_in().unwrap_or_default().max(rest);
         drop(output);
         drop(alive);
         tokio::time::sleep(wait).await;
     }
 }
 
-/// Opens a file for appending, making it where absent, its name synced.
-fn make(path: &Path) -> Result<(File, PathBuf), OutputError> {
-    let open = || {
-        let file = File::options().create(true).append(true).open(path)?;
-        let path = path.canonicalize()?;
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok((file, path))
-    };
-    open().map_err(|source| OutputError::Io { path: path.to_owned(), source })
-}
-
-/// How long a file is, and when it was made.
-fn look(file: &File, path: &Path) -> Result<(u64, SystemTime), OutputError> {
-    let about = file.metadata().map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
-    // Not every file system knows when a file was made.
-    Ok((about.len(), about.created().unwrap_or_else(|_| SystemTime::now())))
+/// Opens a file for appending, making it where absent; the path is where it really lies.
+fn make(path: &Path) -> Result<(OutputFile, PathBuf), OutputError> {
+    let opened = OutputFile::open(path).and_then(|file| Ok((file, path.canonicalize()?)));
+    opened.map_err(|source| OutputError::Io { path: path.to_owned(), source })
 }
 
 /// The path of a file: the configured one, then numbers before its extension.

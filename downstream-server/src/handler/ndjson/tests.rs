@@ -1,3 +1,5 @@
+mod outsiders;
+
 use std::fs;
 use std::time::Duration;
 
