@@ -90,6 +90,17 @@ pub enum FetchError {
         /// What is wrong.
         source: io::Error,
     },
+    /// Its compression reaches further back than we remember.
+    #[error(
+        "the object's {codec} needs a larger window than fetch.max_window, which is {limit} bytes: raise it, or compress \
+         with a smaller one (zstd without --long and --ultra)"
+    )]
+    Window {
+        /// The compression.
+        codec: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// We do not know its compression.
     #[error("the object is encoded as `{0}`, which this server does not decode")]
     Codec(String),
@@ -138,6 +149,7 @@ impl FetchError {
             | Self::TooLarge { .. }
             | Self::Expanded(_)
             | Self::Bomb { .. }
+            | Self::Window { .. }
             | Self::Codec(_)
             | Self::Metadata(_)
             | Self::NotTheCut { .. } => Verdict::Never,

@@ -29,7 +29,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "sync", proves: "no answer before its sync: the agent under strace", run: sync },
     Stage { name: "disk", proves: "nothing is lost on a full disk: a small one, mounted", run: disk },
     Stage { name: "clock", proves: "nothing is lost while the clock jumps: libfaketime", run: clock },
-    Stage { name: "memory", proves: "a gigabyte by HTTP in a memory cgroup of 128 MiB", run: memory },
+    Stage { name: "memory", proves: "agent and server in a memory cgroup of 128 MiB", run: memory },
     Stage { name: "readme", proves: "the lines that README says to paste work as they stand", run: readme },
     Stage {
         name: "foreign-s3",

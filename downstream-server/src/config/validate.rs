@@ -54,6 +54,12 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
             max_decoded_bytes: s.value("fetch.max_decoded_bytes", 0, values::bytes),
             max_expansion: s.value("fetch.max_expansion", 1, |text| between(text, 1, 1_000_000)),
             expansion_floor_bytes: s.value("fetch.expansion_floor_bytes", 0, values::bytes),
+            max_window: s.value("fetch.max_window", 1 << 10, |text| match values::bytes(text) {
+                Ok(bytes) if !(1 << 10..=1 << 31).contains(&bytes) => {
+                    Err(format!("`{text}` is not between 1KiB and 2GiB"))
+                }
+                other => other,
+            }),
             verify_foreign: s.value("fetch.verify_foreign", false, values::switch),
             read_ahead_bytes: s
                 .value("fetch.read_ahead_bytes", 0, |text| values::bytes(text).map(|bytes| bytes as usize)),

@@ -58,7 +58,8 @@ impl Content {
         if object.info.length > limits.max_object_bytes {
             return Err(FetchError::TooLarge { found: object.info.length, limit: limits.max_object_bytes });
         }
-        let decoder = Decoder::new(codec(&place.key, &object.info, metadata.as_ref()))?;
+        let codec = codec(&place.key, &object.info, metadata.as_ref());
+        let decoder = Decoder::new(codec, limits.max_window)?;
         let mut content = Self {
             store,
             place: place.clone(),

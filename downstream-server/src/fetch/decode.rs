@@ -15,8 +15,8 @@ const PIECE: usize = 128 << 10;
 /// Deflate expands by 1032 at most, so this much input makes at most 4 MiB of output.
 const GZIP_STEP: usize = 4 << 10;
 
-/// Windows above 128 MiB are refused, as the `zstd` tool does.
-const ZSTD_WINDOW_LOG: u32 = 27;
+/// What the library says of a frame that was compressed with a larger window than it was allowed.
+const ZSTD_WINDOW_TOO_LARGE: &str = "Frame requires too much memory for decoding";
 
 /// One object's decoder.
 pub(super) struct Decoder {
@@ -32,6 +32,8 @@ enum Kind {
 
 struct ZstdState {
     decoder: zstd::stream::raw::Decoder<'static>,
+    /// Bytes that it may remember.
+    max_window: u64,
     /// Whether a frame has begun and not ended.
     inside: bool,
     /// Whether the last call filled its output, so that more may wait inside.
@@ -39,16 +41,17 @@ struct ZstdState {
 }
 
 impl Decoder {
-    /// The decoder of a codec as the agent or a `Content-Encoding` names it.
-    pub(super) fn new(codec: &str) -> Result<Self, FetchError> {
+    /// The decoder of a codec as the agent or a `Content-Encoding` names it. A decoder keeps as many decoded bytes in
+    /// memory as the compressor's window was large; what needs more than `max_window` bytes is refused. gzip needs 32 KiB.
+    pub(super) fn new(codec: &str, max_window: u64) -> Result<Self, FetchError> {
         let kind = match codec {
             "" | "none" | "identity" => Kind::Plain,
             "gzip" | "x-gzip" => Kind::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             "zstd" => {
                 let broken = |source| FetchError::Decode { codec: "zstd", source };
                 let mut decoder = zstd::stream::raw::Decoder::new().map_err(broken)?;
-                decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).map_err(broken)?;
-                Kind::Zstd(ZstdState { decoder, inside: false, full: false })
+                decoder.set_parameter(DParameter::WindowLogMax(max_window.ilog2())).map_err(broken)?;
+                Kind::Zstd(ZstdState { decoder, max_window, inside: false, full: false })
             }
             other => return Err(FetchError::Codec(other.to_owned())),
         };
@@ -67,9 +70,12 @@ impl Decoder {
             Kind::Plain => std::mem::take(&mut self.input),
             Kind::Gzip(decoder) => gunzip(decoder, &mut self.input)
                 .map_err(|source| FetchError::Decode { codec: "gzip", source })?,
-            Kind::Zstd(state) => {
-                state.piece(&mut self.input).map_err(|source| FetchError::Decode { codec: "zstd", source })?
-            }
+            Kind::Zstd(state) => state.piece(&mut self.input).map_err(|source| {
+                if source.to_string().contains(ZSTD_WINDOW_TOO_LARGE) {
+                    return FetchError::Window { codec: "zstd", limit: state.max_window };
+                }
+                FetchError::Decode { codec: "zstd", source }
+            })?,
         };
         Ok((!piece.is_empty()).then_some(piece))
     }
@@ -125,7 +131,7 @@ mod tests {
     use super::*;
 
     fn decode(codec: &str, stored: &[u8], step: usize) -> Result<Vec<u8>, FetchError> {
-        let mut decoder = Decoder::new(codec)?;
+        let mut decoder = Decoder::new(codec, 8 << 20)?;
         let mut decoded = Vec::new();
         for input in stored.chunks(step) {
             decoder.feed(Bytes::copy_from_slice(input));
@@ -178,9 +184,26 @@ mod tests {
         assert_eq!(decode("zstd", &zstd(&zeros), usize::MAX >> 1).unwrap().len(), zeros.len());
     }
 
+    /// Text behind a window of `2^log` bytes, without its length: what a compressor of unbounded input makes.
+    fn windowed(log: u32) -> Vec<u8> {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.set_parameter(zstd::stream::raw::CParameter::WindowLog(log)).unwrap();
+        encoder.write_all(&b"a line\n".repeat(1000)).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_needs_a_larger_window_than_allowed_is_refused_and_says_so() {
+        for step in [1, 1000] {
+            assert_eq!(decode("zstd", &windowed(23), step).unwrap().len(), 7000);
+            let error = decode("zstd", &windowed(24), step).unwrap_err();
+            assert!(matches!(error, FetchError::Window { codec: "zstd", limit: 8_388_608 }), "{error}");
+        }
+    }
+
     #[test]
     fn an_unknown_codec_is_named() {
-        let error = Decoder::new("br").err().expect("brotli is not decoded");
+        let error = Decoder::new("br", 8 << 20).err().expect("brotli is not decoded");
         assert_eq!(error.to_string(), "the object is encoded as `br`, which this server does not decode");
     }
 }

@@ -1,9 +1,11 @@
 //! Memory is bounded by configuration, and a kernel that kills whoever takes more is the judge.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::parts::{Agent, Cloud, Tuning};
+use blob_store::{BlobStore as _, Body, PutOptions};
+use e2e::parts::{Agent, Cloud, Server, Tuning};
 use e2e::process::Program;
 use e2e::{producer, until};
 
@@ -14,14 +16,14 @@ const TOTAL_BYTES: usize = 1 << 30;
 struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
-    fn make() -> Self {
+    fn make(name: &str) -> Self {
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let (root, limit) = if v1.exists() {
             (v1, "memory.limit_in_bytes")
         } else {
             (Path::new("/sys/fs/cgroup"), "memory.max")
         };
-        let group = root.join(format!("sluicegate-e2e-{}", std::process::id()));
+        let group = root.join(format!("sluicegate-e2e-{name}-{}", std::process::id()));
         std::fs::create_dir(&group).expect("the memory stage may make a cgroup");
         std::fs::write(group.join(limit), LIMIT_BYTES.to_string()).expect("a limit can be set");
         Self(group)
@@ -50,7 +52,7 @@ impl Drop for MemoryGroup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gigabyte_by_http_passes_through_an_agent_that_may_use_128_mib() {
-    let group = MemoryGroup::make();
+    let group = MemoryGroup::make("agent");
     let home = tempfile::tempdir().expect("a temporary folder can be made");
     let cloud = Cloud::new(&home.path().join("cloud"));
     let _cloud = cloud.program().start().await;
@@ -81,6 +83,56 @@ async fn a_gigabyte_by_http_passes_through_an_agent_that_may_use_128_mib() {
         (flush.status() == 200).then_some(())
     })
     .await;
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.exit_code().await, Some(0), "{}", program.said());
+}
+
+/// `bytes` of one short line after the other, behind a window of `2^log` bytes and without their length, as a compressor
+/// of a stream makes them: some 20 KB.
+fn windowed(log: u32, bytes: usize) -> Vec<u8> {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).expect("zstd has a level 1");
+    encoder.set_parameter(zstd::stream::raw::CParameter::WindowLog(log)).expect("zstd has such windows");
+    let lines = b"the same line again and again\n".repeat(4096);
+    for _ in 0..bytes / lines.len() {
+        encoder.write_all(&lines).expect("memory takes it");
+    }
+    encoder.finish().expect("memory takes it")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_objects_that_need_much_memory_to_decode_pass_through_a_server_that_may_use_128_mib() {
+    const EACH: u64 = 24;
+    let group = MemoryGroup::make("server");
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let cloud = Cloud::new(&home.path().join("cloud"));
+    let _cloud = cloud.program().start().await;
+    let bucket = cloud.bucket().await;
+    // Eight at once would take a gigabyte at 128 MiB each, and so much is decoded that all of a window is used.
+    for (name, log) in [("within", 23), ("beyond", 27)] {
+        let object = windowed(log, 160 << 20);
+        assert!(object.len() < 64 << 10, "{} bytes", object.len());
+        for number in 0..EACH {
+            let put = PutOptions { crc32c: crc32c::crc32c(&object), ..PutOptions::default() };
+            let key = format!("{name}/{number}.zst");
+            bucket.put_if_absent(&key, Body::from(object.clone()), &put).await.expect("the object is stored");
+        }
+    }
+    let flags = [("reconcile-foreign", "true"), ("reconcile-grace", "0s")];
+    let server = Server::new(&home.path().join("server"), &cloud.url(), &flags);
+    let program = group.member(&server.program());
+    let running = program.start().await;
+    let client = producer::client();
+    until("every object's end", Duration::from_secs(120), async || {
+        let summary = client.get(server.url("/v1/summary")).send().await;
+        let summary = summary.unwrap_or_else(|error| panic!("{error}: {}", program.said()));
+        let totals =
+            summary.json::<serde_json::Value>().await.expect("the summary is JSON")["totals"].clone();
+        (totals["done"] == EACH && totals["dead"] == EACH).then_some(())
+    })
+    .await;
+    let dead = client.get(server.url("/v1/objects?state=dead&prefix=beyond/&limit=1")).send().await;
+    let dead = dead.expect("the server answers").text().await.expect("the answer is whole");
+    assert!(dead.contains("fetch.max_window, which is 8388608 bytes"), "{dead}");
     running.signal(rustix::process::Signal::TERM);
     assert_eq!(running.exit_code().await, Some(0), "{}", program.said());
 }
