@@ -338,7 +338,7 @@ impl BlobStore for MemoryStore {
             etag: info.etag.clone(),
             last_modified: info.last_modified,
         });
-        Ok(Page { objects: objects.collect(), truncated: below.next().is_some() })
+        Ok(Page { objects: objects.collect(), truncated: below.next().is_some(), ..Page::default() })
     }
 }
 

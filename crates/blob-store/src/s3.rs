@@ -1,12 +1,14 @@
 //! [`S3Store`]: the store on S3 itself, or on any server that speaks its protocol.
 //!
 //! One file a concern: `options` what the user chooses, `connect` client and credentials,
-//! `payload` our bytes on their way, `call` waiting and its limits, `answer` what errors mean.
+//! `payload` our bytes on their way, `call` waiting and its limits, `answer` what errors mean, `listing`
+//! keys on a page.
 //! Here is what each operation says on the wire.
 
 mod answer;
 mod call;
 mod connect;
+mod listing;
 mod options;
 mod payload;
 
@@ -19,12 +21,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass,
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType,
+    StorageClass,
 };
 
 use crate::checksum;
 use crate::{
-    BlobStore, Body, ConnectError, ErrorKind, Listed, Object, ObjectInfo, Operation, Page, Part, PutOptions,
+    BlobStore, Body, ConnectError, ErrorKind, Object, ObjectInfo, Operation, Page, Part, PutOptions,
     StoreError, Stored, Upload, UploadId,
 };
 use call::Call;
@@ -190,17 +193,20 @@ impl BlobStore for S3Store {
                 .list_multipart_uploads()
                 .bucket(&*self.bucket)
                 .prefix(prefix)
+                .encoding_type(EncodingType::Url)
                 .set_key_marker(key_marker.clone())
                 .set_upload_id_marker(id_marker.clone());
             let page = self.call(Operation::ListUploads, prefix).answer(request.send()).await?;
+            let name = |written: String| listing::name(&written, page.encoding_type.as_ref());
             uploads.extend(page.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
                 Some(Upload {
-                    key: upload.key?,
+                    // What no text can name is none of ours, and no call of this trait could name it.
+                    key: name(upload.key?)?,
                     id: UploadId(upload.upload_id?),
                     initiated: upload.initiated.and_then(time),
                 })
             }));
-            let next = (page.next_key_marker, page.next_upload_id_marker);
+            let next = (page.next_key_marker.and_then(name), page.next_upload_id_marker);
             // A server whose next page begins where this one did would be asked for ever.
             if page.is_truncated != Some(true) || next == (key_marker, id_marker) {
                 return Ok(uploads);
@@ -272,17 +278,12 @@ impl BlobStore for S3Store {
             .bucket(&*self.bucket)
             .prefix(prefix)
             .set_start_after(start_after.map(Into::into))
+            .encoding_type(EncodingType::Url)
             .max_keys(i32::try_from(max.min(1000)).unwrap_or(1000));
-        let output = self.call(Operation::List, prefix).answer(request.send()).await?;
-        let objects = output.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            Some(Listed {
-                key: object.key?,
-                length: unsigned(object.size),
-                etag: etag(object.e_tag),
-                last_modified: object.last_modified.and_then(time),
-            })
-        });
-        Ok(Page { objects: objects.collect(), truncated: output.is_truncated == Some(true) })
+        match self.call(Operation::List, prefix).answer(request.send()).await {
+            Ok(output) => Ok(listing::page(output)),
+            Err(error) => listing::of_one_key(&error).filter(|_| max == 1).ok_or(error),
+        }
     }
 }
 

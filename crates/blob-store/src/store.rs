@@ -82,7 +82,11 @@ pub trait BlobStore: Send + Sync {
     ) -> Result<Object, StoreError>;
 
     /// At most `max` (and at most 1,000) objects whose key begins with `prefix` and sorts, by its
-    /// UTF-8 bytes, after `start_after`. The last key of a truncated page begins the next.
+    /// UTF-8 bytes, after `start_after`. The last name of a truncated page begins the next.
+    ///
+    /// A store may not be able to write a key down so that it can be read: then the page fails with
+    /// [`ErrorIn200`](crate::ErrorKind::ErrorIn200), and one of a single object (`max` is 1) tells the key as
+    /// [`Page::unreadable`]. Whoever halves `max` at each such failure comes past it.
     async fn list(&self, prefix: &str, start_after: Option<&str>, max: usize) -> Result<Page, StoreError>;
 }
 
@@ -185,8 +189,19 @@ impl fmt::Debug for Object {
 pub struct Page {
     /// Objects in ascending order of their keys' bytes.
     pub objects: Vec<Listed>,
+    /// Names of objects that cannot be read as they stand on the page, so that nobody can ask for them: as near to
+    /// the keys as can be told, and sorting no lower.
+    pub unreadable: Vec<String>,
     /// Whether there are more.
     pub truncated: bool,
+}
+
+impl Page {
+    /// The last name on the page, after which the next one begins.
+    pub fn last(&self) -> Option<&str> {
+        let last = self.objects.last().map(|object| &*object.key);
+        last.max(self.unreadable.iter().map(|name| &**name).max())
+    }
 }
 
 /// An object found by listing.

@@ -20,18 +20,17 @@ where
         Some(status) => kind_of_answer(operation, status, code.as_deref()),
         None => kind_of_failure(&error),
     };
+    // A success that cannot be read comes as a refusal, too; what is wrong with it is inside.
+    let refused = matches!(error, SdkError::ServiceError(_)) && kind != ErrorKind::ErrorIn200;
     let mut message = match error.message() {
         Some(words) => words.to_owned(),
-        None if matches!(error, SdkError::ServiceError(_)) => "refused without a reason".to_owned(),
+        None if refused => "refused without a reason".to_owned(),
         None => innermost(&error),
     };
     if let Some(id) = error.request_id() {
         message = format!("{message} [request {id}]");
     }
-    let source = match error {
-        SdkError::ServiceError(_) => None,
-        other => Some(Box::new(other) as Box<dyn Error + Send + Sync>),
-    };
+    let source = (!refused).then(|| Box::new(error) as Box<dyn Error + Send + Sync>);
     StoreError {
         kind,
         operation,

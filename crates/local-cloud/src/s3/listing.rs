@@ -162,7 +162,7 @@ pub(super) async fn parts(front: &Front, request: S3Request<ListPartsInput>) -> 
         part_number_marker: Some(after),
         max_parts: i32::try_from(max).ok(),
         bucket: Some(input.bucket),
-        key: Some(input.key),
+        key: Some(in_xml(&input.key)),
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()
     })
@@ -199,10 +199,18 @@ fn entries(page: &Listing, name: fn(&str) -> String) -> (Vec<s3s::dto::Object>, 
     (objects.collect(), prefixes.collect())
 }
 
+/// A key as XML can hold it: most control characters it cannot, and each of them becomes U+FFFD. Clients that want the
+/// key itself ask for its URL encoding.
+pub(super) fn in_xml(key: &str) -> String {
+    let has_no_place =
+        |c: char| (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    key.replace(has_no_place, "\u{fffd}")
+}
+
 /// How keys are written: XML cannot hold every character of a key, so that clients ask for `url`.
 fn encoder(encoding: Option<&EncodingType>) -> S3Result<fn(&str) -> String> {
     match encoding.map(EncodingType::as_str) {
-        None | Some("") => Ok(str::to_owned),
+        None | Some("") => Ok(in_xml),
         Some(EncodingType::URL) => Ok(encode_key),
         Some(_) => Err(s3_error!(InvalidArgument, "the encoding-type is not url")),
     }

@@ -13,6 +13,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::body::{self, Declared};
+use super::listing::in_xml;
 use super::objects::{condition, etag_value, meta, stored_encoding};
 use super::{Front, strong};
 use crate::event::Created;
@@ -41,7 +42,7 @@ pub(super) async fn create(
     front.store.write(move |rows, _| catalog::create_upload(rows, &upload)).await?;
     Ok(CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
-        key: Some(input.key),
+        key: Some(in_xml(&input.key)),
         upload_id: Some(id),
         checksum_algorithm: Some(ChecksumAlgorithm::from_static(ChecksumAlgorithm::CRC32C)),
         checksum_type: Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
@@ -158,7 +159,7 @@ pub(super) async fn complete(
     Ok(CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, input.key)),
         bucket: Some(input.bucket),
-        key: Some(input.key),
+        key: Some(in_xml(&input.key)),
         e_tag: Some(strong(&object.etag)),
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,

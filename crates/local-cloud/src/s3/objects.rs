@@ -8,6 +8,7 @@ use s3s::dto::{
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 
 use super::body::{self, Declared};
+use super::listing::in_xml;
 use super::{Front, read, strong, timestamp};
 use crate::event::Created;
 use crate::store::{self, Checksums, Condition, Hashes, Meta, Object, Put, Staged, StoreError, blocking};
@@ -125,7 +126,7 @@ pub(super) async fn delete_many(
     let deleted = if request.input.delete.quiet == Some(true) {
         None
     } else {
-        let entry = |key: &String| DeletedObject { key: Some(key.clone()), ..DeletedObject::default() };
+        let entry = |key: &String| DeletedObject { key: Some(in_xml(key)), ..DeletedObject::default() };
         Some(keys.iter().map(entry).collect())
     };
     front

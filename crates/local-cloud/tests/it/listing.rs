@@ -75,3 +75,25 @@ async fn the_first_version_of_the_listing_goes_on_at_its_marker() {
     assert_eq!(page.contents().len(), 1);
     assert_eq!(page.contents()[0].key(), Some("c"));
 }
+
+#[tokio::test]
+async fn a_key_that_xml_cannot_hold_is_listed_in_url_encoding_and_otherwise_as_well_formed_as_can_be() {
+    let cloud = Fixture::new().await;
+    let keys = ["a\tb", "a\u{1}b", "a\u{1f}b", "a\u{fffe}b"];
+    for key in keys {
+        cloud.put(key, "x").await;
+    }
+    let list = || cloud.s3.list_objects_v2().bucket(BUCKET);
+    let page = list().send().await.unwrap();
+    let listed: Vec<_> = page.contents().iter().filter_map(|object| object.key()).collect();
+    assert_eq!(listed, ["a\u{fffd}b", "a\tb", "a\u{fffd}b", "a\u{fffd}b"]);
+    let page = list().encoding_type(EncodingType::Url).send().await.unwrap();
+    let listed: Vec<_> = page.contents().iter().filter_map(|object| object.key()).collect();
+    assert_eq!(listed, ["a%01b", "a%09b", "a%1Fb", "a%EF%BF%BEb"]);
+    for key in keys {
+        let upload = cloud.s3.create_multipart_upload().bucket(BUCKET).key(key).send().await.unwrap();
+        assert!(upload.upload_id().is_some(), "{key:?}");
+    }
+    let uploads = cloud.s3.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
+    assert_eq!(uploads.uploads().len(), keys.len());
+}
