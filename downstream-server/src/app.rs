@@ -156,6 +156,9 @@ async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
     if app.inbox.failure().is_some() {
         return Err(ApiError::unavailable("storage", "the inbox failed, and the server must restart", 10));
     }
+    // Why is ours to know: it is in the log.
+    let taken = app.inbox.ready().await;
+    taken.map_err(|_| ApiError::unavailable("storage", "the inbox could not be written just now", 5))?;
     Ok("ready\n")
 }
 

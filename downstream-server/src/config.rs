@@ -180,7 +180,7 @@ pub struct FetchConfig {
     /// Decoded bytes up to which any expansion will do.
     pub expansion_floor_bytes: u64,
     /// Largest window of a compression, in bytes: memory that each object being decoded takes.
-    pub max_window: u64,
+    pub max_zstd_window: u64,
     /// Whether the store is asked for the checksum of an object that is not ours.
     pub verify_foreign: bool,
     /// Bytes read of an object while it waits for its turn at the handler.

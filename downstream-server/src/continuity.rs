@@ -57,6 +57,7 @@ pub(crate) async fn get(
         "forked_cuts": gaps.forked_cuts,
         "differing_runs": gaps.differing_runs,
         "oldest_missing_ms": gaps.oldest_missing_ms,
+        "inbox_lost": app.inbox.loss().await?,
         "sinks": sinks,
         "next": next,
     }))

@@ -40,6 +40,7 @@ impl From<InboxError> for ApiError {
             InboxError::Busy => {
                 Self::unavailable("busy", "more notices wait than the inbox takes; try again", 1)
             }
+            InboxError::Refused(_) => Self::new(StatusCode::BAD_REQUEST, "not_storable", error.to_string()),
             InboxError::Closed => Self::unavailable("stopping", "the server is stopping; try again", 5),
             InboxError::Storage(_) | InboxError::Poisoned(_) | InboxError::Panicked => {
                 tracing::error!(%error, "the inbox failed");

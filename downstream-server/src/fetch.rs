@@ -92,7 +92,7 @@ pub enum FetchError {
     },
     /// Its compression reaches further back than we remember.
     #[error(
-        "the object's {codec} needs a larger window than fetch.max_window, which is {limit} bytes: raise it, or compress \
+        "the object's {codec} needs a larger window than fetch.max_zstd_window, which is {limit} bytes: raise it, or compress \
          with a smaller one (zstd without --long and --ultra)"
     )]
     Window {

@@ -8,6 +8,7 @@
 mod asks;
 mod attempts;
 mod changes;
+mod commits;
 mod continuity;
 mod database;
 mod error;
@@ -20,6 +21,7 @@ mod intake;
 mod listing;
 mod model;
 mod ranges;
+mod readiness;
 mod replay;
 mod retention;
 mod rows;
@@ -35,6 +37,7 @@ use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use changes::Totals;
+pub use commits::Loss;
 pub use continuity::{Fork, Gaps, Missing, SinkContinuity, Sums};
 pub use database::{Database, DatabaseError, Dialect, Parameter, PostgresError, Record, Value};
 pub use error::{InboxError, OpenError};
@@ -44,6 +47,7 @@ pub use identity::Identity;
 pub use instance::Location;
 pub use listing::{Listing, Unknown};
 pub use model::{Claim, Claimed, Finished, Next, Pauses, Report, Taken};
+pub use readiness::NotReady;
 pub use replay::{Replayed, Selection};
 pub use retention::Keep;
 pub use rows::{Origin, Place, Row, State};
@@ -54,9 +58,11 @@ use crate::handler::Effect;
 use crate::telemetry::Metrics;
 use attempts::Lease;
 use changes::{Changes, Published};
+use commits::Commits;
 use database::{Postgres, Sqlite};
 use finish::Finish;
 use intake::Arrival;
+use readiness::Readiness;
 use writer::{Job, Write};
 
 /// Jobs that may wait for the writer; a notice beyond it is answered with "try again".
@@ -67,6 +73,12 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Name of the inbox's file in the server's folder.
 pub const FILE: &str = "inbox.sqlite";
+
+/// Name of the record of the commits of an inbox that is no file; that of a file lies beside it.
+const RECORD: &str = "inbox-commits";
+
+/// Longest version of an object that a notice may name, in bytes: S3's own limit.
+const MAX_VERSION_BYTES: usize = 1024;
 
 /// The one handle to the inbox; share it in an [`Arc`].
 #[derive(Debug)]
@@ -79,6 +91,9 @@ pub struct Inbox {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     published: Arc<Published>,
     reader: Arc<Mutex<Database>>,
+    /// The name of the counter of this server's commits.
+    commits: String,
+    readiness: tokio::sync::Mutex<Readiness>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Held until the inbox is closed, so that no second server works on it meanwhile.
     lock: Mutex<Vec<std::fs::File>>,
@@ -97,26 +112,31 @@ impl Inbox {
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
         let lock = instance::lock(dir)?;
-        let (database, reader, lock, instance) = match location {
+        let (database, reader, lock, instance, record) = match location {
             Location::File(path) => {
                 let path = path.clone().unwrap_or_else(|| dir.join(FILE));
                 let lock = instance::lock_beside(&path, dir, lock)?;
-                let database = Database::sqlite(Sqlite::new(Connection::open(&path)?));
+                let database = Database::sqlite(Sqlite::at(&path)?);
                 schema::prepare(&database, now_ms())?;
                 // The file's own name must survive a power cut as well.
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(dir);
                 std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
                 let reader = Connection::open(&path)?;
                 reader.pragma_update(None, "query_only", true)?;
-                (database, Database::sqlite(Sqlite::new(reader)), lock, None)
+                let mut record = path.into_os_string();
+                record.push("-commits");
+                (database, Database::sqlite(Sqlite::new(reader)), lock, None, record.into())
             }
             Location::Postgres { url, ca_file } => {
                 let connect = || Postgres::new(url, ca_file.as_deref()).map(Database::postgres);
                 let database = connect()?;
                 schema::prepare(&database, now_ms())?;
-                (database, connect()?, lock, Some(instance::of(dir)?))
+                let instance = instance::of(dir)?;
+                (database, connect()?, lock, Some(instance), dir.join(RECORD))
             }
         };
+        let mut commits = Commits::open(&database, &record, instance.as_deref(), now_ms())?;
+        let counter = commits.name().to_owned();
         let prefix = instance.clone().unwrap_or_default();
         let owner = format!("{prefix}/{}", instance::random());
         let lease = Lease { owner, length_ms: lease.as_millis() as i64 };
@@ -134,7 +154,7 @@ impl Inbox {
         let (sender, queue) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new().name("inbox".to_owned()).spawn({
             let published = published.clone();
-            move || writer::run(&database, queue, &published)
+            move || writer::run(&database, queue, &published, &mut commits)
         });
         Ok(Self {
             dir,
@@ -144,6 +164,8 @@ impl Inbox {
             queue: Mutex::new(Some(sender)),
             published,
             reader: Arc::new(Mutex::new(reader)),
+            commits: counter,
+            readiness: tokio::sync::Mutex::default(),
             writer: Mutex::new(Some(writer.map_err(io)?)),
             lock: Mutex::new(lock),
         })
@@ -172,6 +194,10 @@ impl Inbox {
         origin: Origin,
         now_ms: i64,
     ) -> Result<Taken, InboxError> {
+        if notice.version_id.as_ref().is_some_and(|version| version.len() > MAX_VERSION_BYTES) {
+            let reason = format!("its version_id has more than {MAX_VERSION_BYTES} bytes");
+            return Err(InboxError::Refused(DatabaseError::Refused(reason)));
+        }
         let arrival = Arrival { notice, notice_id, origin, now_ms };
         let (job, answer) = job(move |at, changes| intake::put(at, changes, &arrival));
         // A full queue is told to the sender rather than waited for: it can try again, and we
@@ -180,7 +206,11 @@ impl Inbox {
             mpsc::error::TrySendError::Full(_) => InboxError::Busy,
             mpsc::error::TrySendError::Closed(_) => self.published.closed(),
         })?;
-        answer.await.map_err(|_| self.published.closed())?
+        match answer.await.map_err(|_| self.published.closed())? {
+            // Or it would be sent again for ever.
+            Err(InboxError::Storage(error)) if error.blames_the_data() => Err(InboxError::Refused(error)),
+            taken => taken,
+        }
     }
 
     /// From now on no object waits longer for its next try, from the moment at which its row is looked at: a clock that was
@@ -254,7 +284,17 @@ impl Inbox {
         self.published.owed.notified().await;
     }
 
-    /// Turns true when a commit's outcome is unknown and the server must restart.
+    /// Commits that were lost and for which the buckets were not listed yet.
+    pub async fn loss(&self) -> Result<Option<Loss>, InboxError> {
+        self.read(commits::loss).await
+    }
+
+    /// Enters that all buckets were listed since the loss was found.
+    pub async fn made_up_for(&self, loss: Loss) -> Result<(), InboxError> {
+        self.write(move |at, _| Ok(commits::made_up_for(at, loss)?)).await
+    }
+
+    /// Turns true when a commit's outcome is unknown, or the inbox is gone, and the server must restart.
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.published.failed.subscribe()
     }

@@ -111,16 +111,7 @@ impl Puller {
 
     /// Takes one message in. Says whether it may be forgotten.
     async fn take(&self, message: &Message) -> bool {
-        let refused = |reason: String| {
-            self.count("refused");
-            tracing::warn!(
-                message_id = message.id,
-                received = message.received,
-                reason,
-                "a message is left in the queue"
-            );
-            false
-        };
+        let refused = |reason: String| self.refuse(message, &reason);
         let event = match s3_event::read_body(&message.body) {
             Ok(event) => event,
             Err(error) => return refused(with_causes(&error)),
@@ -131,7 +122,7 @@ impl Puller {
                 Ok(notice) if !self.buckets.contains(&notice.bucket) => {
                     refused(format!("notices of bucket {:?} are not taken here", notice.bucket))
                 }
-                Ok(notice) => self.enter(notice).await,
+                Ok(notice) => self.enter(notice, message).await,
                 Err(error) => refused(with_causes(&error)),
             };
         }
@@ -142,7 +133,7 @@ impl Puller {
     }
 
     /// Enters a notice, however long the inbox does not take it: the message is ours meanwhile.
-    async fn enter(&self, notice: Notice) -> bool {
+    async fn enter(&self, notice: Notice, message: &Message) -> bool {
         let id = notice.idempotency_id();
         loop {
             match self.inbox.take(notice.clone(), id.clone(), Origin::Queue, now_ms()).await {
@@ -152,6 +143,7 @@ impl Puller {
                     break;
                 }
                 Err(InboxError::Closed | InboxError::Poisoned(_)) => return false,
+                Err(error @ InboxError::Refused(_)) => return self.refuse(message, &error.to_string()),
                 Err(error) => {
                     tracing::warn!(%error, notice_id = id, "entering a pulled notice; it is entered later");
                     tokio::time::sleep(LOOK).await;
@@ -175,6 +167,18 @@ impl Puller {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Leaves a message to the queue's redrive policy.
+    fn refuse(&self, message: &Message, reason: &str) -> bool {
+        self.count("refused");
+        tracing::warn!(
+            message_id = message.id,
+            received = message.received,
+            reason,
+            "a message is left in the queue"
+        );
+        false
     }
 
     fn count(&self, outcome: &'static str) {

@@ -56,6 +56,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
         gaps,
         oldest_missing_seconds: app.ages.missing.of(gaps.oldest_missing_ms).as_secs_f64(),
         missing_alarm: app.missing_too_long(&gaps),
+        loss: app.inbox.loss().await?,
     });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

@@ -5,10 +5,15 @@
 //! its last, page by page. What the inbox does not know becomes owed as if it had been noticed
 //! (a later notice of it is a repeat, I8). The position is kept with what was taken in, so that a
 //! listing goes on after a crash where it was. At most one page is in memory, and pages come no
-//! faster than configured.
+//! faster than configured. A page that cannot be read is asked for again at half its size, down to
+//! the key that is at fault: that one is passed over, counted and told.
+//!
+//! After a loss of commits the buckets are listed at once: see `loss`.
 //!
 //! It also looks once at each place that names a done cut and is not where that was found: it may
 //! hold something else, which would be a fork.
+
+mod loss;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -58,6 +63,9 @@ enum ListingError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// Or it would be asked for the same page for ever.
+    #[error("the store's page goes on after {0:?}, where it began")]
+    Stuck(String),
     #[error("the server stopped")]
     Stopped,
 }
@@ -69,6 +77,9 @@ impl Reconciler {
         buckets.sort_unstable();
         let pause = self.config.interval.map_or(LOOK, |interval| interval.min(LOOK));
         while !shutdown.is_cancelled() {
+            if let Err(error) = self.make_up_for_loss().await {
+                tracing::error!(%error, "asking the inbox whether it lost commits");
+            }
             for bucket in &buckets {
                 for prefix in &self.config.prefixes {
                     if let Err(error) = self.pass(bucket, prefix, &shutdown).await {
@@ -113,16 +124,32 @@ impl Reconciler {
     async fn list(&self, listing: &mut Listing, shutdown: &CancellationToken) -> Result<(), ListingError> {
         let Some(store) = self.stores.get(&listing.bucket) else { return Ok(()) };
         let made_ms = if self.config.whole { i64::MIN } else { self.inbox.made_ms().await? };
+        let mut size = PAGE;
         loop {
             let started = Instant::now();
             let after = Some(&*listing.position).filter(|position| !position.is_empty());
             let page = tokio::select! {
-                page = store.list(&listing.prefix, after, PAGE) => page?,
+                page = store.list(&listing.prefix, after, size) => page,
                 () = shutdown.cancelled() => return Err(ListingError::Stopped),
             };
+            let page = match page {
+                Err(error) if error.kind == ErrorKind::ErrorIn200 && size > 1 => {
+                    tracing::debug!(%error, size, "a page cannot be read; a smaller one is asked for");
+                    size /= 2;
+                    continue;
+                }
+                page => page?,
+            };
+            size = (size * 2).min(PAGE);
+            for key in &page.unreadable {
+                self.metrics.reconcile_passed_over.inc();
+                tracing::warn!(bucket = listing.bucket, key, "a key that cannot be read is passed over");
+            }
             let (count, truncated) = (page.objects.len(), page.truncated);
-            if let Some(last) = page.objects.last() {
-                last.key.clone_into(&mut listing.position);
+            match page.last() {
+                Some(last) if last > &*listing.position => last.clone_into(&mut listing.position),
+                _ if truncated => return Err(ListingError::Stuck(listing.position.clone())),
+                _ => {}
             }
             let settled_ms = now_ms() - self.config.grace.as_millis() as i64;
             let noticeable = page

@@ -78,8 +78,8 @@ pub enum RunError {
     /// The token that the server makes for itself could not be used.
     #[error(transparent)]
     Token(#[from] TokenFileError),
-    /// A commit's outcome is unknown; the next start reads what the disk holds.
-    #[error("the inbox stopped after a failed sync: {0}")]
+    /// A commit's outcome is unknown, or the inbox is gone; the next start reads what there is.
+    #[error("the inbox stopped: {0}")]
     Poisoned(#[source] DatabaseError),
 }
 
@@ -88,9 +88,11 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
-            Self::Store { .. } | Self::Client(_) | Self::Inbox(OpenError::Postgres(_)) => exit::CONFIG,
+            Self::Store { .. }
+            | Self::Client(_)
+            | Self::Inbox(OpenError::Postgres(_) | OpenError::Encoding(_)) => exit::CONFIG,
             Self::Token(error) => error.exit_code(),
-            Self::Inbox(OpenError::Newer { .. } | OpenError::Instance(_))
+            Self::Inbox(OpenError::Newer { .. } | OpenError::NewerRecord { .. } | OpenError::Instance(_))
             | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
             Self::Inbox(_)
             | Self::Output(_)

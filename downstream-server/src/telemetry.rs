@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::inbox::{Gaps, Totals};
+use crate::inbox::{Gaps, Loss, Totals};
 
 /// Every metric: its name as scraped, and what it means.
 pub const TABLE: &[(&str, &str)] = &[
@@ -25,6 +25,14 @@ pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_lag_seconds", "Time from an object's making to the commit of its effect"),
     ("sluicegate_server_inbox_commit_seconds", "Time of one commit of the inbox, its sync included"),
     ("sluicegate_server_inbox_group_jobs", "Writes that shared one commit of the inbox"),
+    (
+        "sluicegate_server_inbox_lost_commits",
+        "Commits of the inbox that were lost, as far as is known, and not made up for by a listing yet",
+    ),
+    (
+        "sluicegate_server_inbox_lost_alarm",
+        "1 from the moment that a loss of commits is found until every bucket was listed since",
+    ),
     ("sluicegate_server_streams", "Live streams open now"),
     ("sluicegate_server_cuts_missing", "Cuts that are not done although a higher one of their sink is"),
     ("sluicegate_server_oldest_missing_seconds", "How long it is known of the oldest of them"),
@@ -40,6 +48,10 @@ pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_pull_prolonged_total", "Messages of the queue that were kept from others once more"),
     ("sluicegate_server_pull_errors_total", "Requests to the queue that failed"),
     ("sluicegate_server_reconcile_errors_total", "Listings that stopped before their end"),
+    (
+        "sluicegate_server_reconcile_passed_over_total",
+        "Keys that the store lists in a way that cannot be read, which were passed over",
+    ),
 ];
 
 /// A counter with one label, whose values are words of this program.
@@ -85,8 +97,12 @@ pub struct Metrics {
     pub reconcile_taken: Counter,
     /// Listings that stopped before their end.
     pub reconcile_errors: Counter,
+    /// Keys that cannot be read and were passed over.
+    pub reconcile_passed_over: Counter,
     objects: GaugeByWord,
     oldest_owed_seconds: Seconds,
+    lost_commits: Gauge,
+    lost_alarm: Gauge,
     cuts_missing: Gauge,
     oldest_missing_seconds: Seconds,
     missing_alarm: Gauge,
@@ -107,6 +123,8 @@ pub struct Moment {
     pub oldest_missing_seconds: f64,
     /// Whether that is too long.
     pub missing_alarm: bool,
+    /// What the inbox lost and is not made up for yet.
+    pub loss: Option<Loss>,
 }
 
 impl Metrics {
@@ -133,6 +151,9 @@ impl Metrics {
             reconcile_listed: Counter::default(),
             reconcile_taken: Counter::default(),
             reconcile_errors: Counter::default(),
+            reconcile_passed_over: Counter::default(),
+            lost_commits: Gauge::default(),
+            lost_alarm: Gauge::default(),
             cuts_missing: Gauge::default(),
             oldest_missing_seconds: Seconds::default(),
             missing_alarm: Gauge::default(),
@@ -150,6 +171,8 @@ impl Metrics {
         metrics.register("sluicegate_server_lag_seconds", metrics.lag_seconds.clone());
         metrics.register("sluicegate_server_inbox_commit_seconds", metrics.inbox_commit_seconds.clone());
         metrics.register("sluicegate_server_inbox_group_jobs", metrics.inbox_group_jobs.clone());
+        metrics.register("sluicegate_server_inbox_lost_commits", metrics.lost_commits.clone());
+        metrics.register("sluicegate_server_inbox_lost_alarm", metrics.lost_alarm.clone());
         metrics.register("sluicegate_server_streams", metrics.streams.clone());
         metrics.register("sluicegate_server_cuts_missing", metrics.cuts_missing.clone());
         metrics.register("sluicegate_server_oldest_missing_seconds", metrics.oldest_missing_seconds.clone());
@@ -162,6 +185,8 @@ impl Metrics {
         metrics.register("sluicegate_server_reconcile_listed_total", metrics.reconcile_listed.clone());
         metrics.register("sluicegate_server_reconcile_taken_total", metrics.reconcile_taken.clone());
         metrics.register("sluicegate_server_reconcile_errors_total", metrics.reconcile_errors.clone());
+        metrics
+            .register("sluicegate_server_reconcile_passed_over_total", metrics.reconcile_passed_over.clone());
         for outcome in ["taken", "repeated", "ignored", "refused"] {
             metrics.pulled.get_or_create_owned(&[("outcome", outcome)]);
         }
@@ -190,6 +215,8 @@ impl Metrics {
         self.cuts_missing.set(gauge(moment.gaps.missing_cuts));
         self.oldest_missing_seconds.set(moment.oldest_missing_seconds);
         self.missing_alarm.set(moment.missing_alarm.into());
+        self.lost_commits.set(gauge(moment.loss.map_or(0, |loss| loss.commits)));
+        self.lost_alarm.set(moment.loss.is_some().into());
         self.cuts_forked.set(gauge(moment.gaps.forked_cuts));
         self.totals_differing.set(gauge(moment.gaps.differing_runs));
         let mut text = String::new();

@@ -104,6 +104,17 @@ impl Home {
         }
     }
 
+    /// The same, reached by way of another port of this machine.
+    #[cfg(feature = "foreign-postgres")]
+    pub(crate) fn by_way_of(self, port: u16) -> Self {
+        let Location::Postgres { url, ca_file } = self.location else { panic!("an inbox in a file") };
+        let server = std::env::var("SLUICEGATE_TEST_POSTGRES").expect("it was asked before");
+        let address =
+            server.rsplit('@').next().and_then(|rest| rest.split('/').next()).expect("it has a host");
+        let url = url.replace(address, &format!("127.0.0.1:{port}"));
+        Self { dir: self.dir, location: Location::Postgres { url, ca_file } }
+    }
+
     /// Another server's folder over the same inbox.
     #[cfg(feature = "foreign-postgres")]
     pub(crate) fn beside(&self) -> Self {

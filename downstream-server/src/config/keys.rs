@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     key("fetch.max_decoded_bytes", "SIZE", Some("20GiB"), "largest object after decompression"),
     key("fetch.max_expansion", "NUMBER", Some("500"), "most decoded bytes for each stored one, beyond fetch.expansion_floor_bytes; more is a bomb and a dead letter"),
     key("fetch.expansion_floor_bytes", "SIZE", Some("256MiB"), "decoded bytes up to which any expansion will do"),
-    key("fetch.max_window", "SIZE", Some("8MiB"), "largest window of an object's zstd compression, which is memory that each object being decoded takes; zstd's levels up to 19 need no more, --long and --ultra may"),
+    key("fetch.max_zstd_window", "SIZE", Some("8MiB"), "largest window of an object's zstd compression, which is memory that each object being decoded takes; zstd's levels up to 19 need no more, --long and --ultra may"),
     key("fetch.verify_foreign", "BOOL", Some("true"), "ask the store for the CRC32C of objects that the agent did not write, one more request each, and compare"),
     key("fetch.read_ahead_bytes", "SIZE", Some("1MiB"), "how much of an object is read while it waits for its turn, per object"),
     key("retry.base", "DURATION", Some("500ms"), "wait before the second attempt; doubles with each attempt, with jitter"),

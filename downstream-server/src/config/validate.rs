@@ -54,7 +54,7 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
             max_decoded_bytes: s.value("fetch.max_decoded_bytes", 0, values::bytes),
             max_expansion: s.value("fetch.max_expansion", 1, |text| between(text, 1, 1_000_000)),
             expansion_floor_bytes: s.value("fetch.expansion_floor_bytes", 0, values::bytes),
-            max_window: s.value("fetch.max_window", 1 << 10, |text| match values::bytes(text) {
+            max_zstd_window: s.value("fetch.max_zstd_window", 1 << 10, |text| match values::bytes(text) {
                 Ok(bytes) if !(1 << 10..=1 << 31).contains(&bytes) => {
                     Err(format!("`{text}` is not between 1KiB and 2GiB"))
                 }

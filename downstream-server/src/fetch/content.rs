@@ -59,7 +59,7 @@ impl Content {
             return Err(FetchError::TooLarge { found: object.info.length, limit: limits.max_object_bytes });
         }
         let codec = codec(&place.key, &object.info, metadata.as_ref());
-        let decoder = Decoder::new(codec, limits.max_window)?;
+        let decoder = Decoder::new(codec, limits.max_zstd_window)?;
         let mut content = Self {
             store,
             place: place.clone(),

@@ -188,8 +188,6 @@ pub(super) fn fail(
         Next::Gone => (State::Gone, now_ms, Some(now_ms)),
     };
     let deferred = u32::from(matches!(next, Next::Later(_)));
-    // PostgreSQL stores no zero byte in a text.
-    let error = error.replace('\0', "\u{fffd}");
     let row = at.query_one(
         &format!(
             "UPDATE objects SET state = ?4, next_try_ms = ?5, finished_ms = ?6, last_error = ?7, deferrals = deferrals + ?8,
@@ -203,7 +201,7 @@ pub(super) fn fail(
             state.as_str().into(),
             next_try_ms.into(),
             finished_ms.into(),
-            (&error).into(),
+            error.into(),
             deferred.into(),
         ],
     )?;

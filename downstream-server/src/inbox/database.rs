@@ -6,7 +6,10 @@
 mod postgres;
 mod sqlite;
 
+use std::cell::Cell;
 use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
 
 pub(super) use postgres::Postgres;
 pub use postgres::PostgresError;
@@ -14,7 +17,11 @@ pub(super) use sqlite::Sqlite;
 
 /// A database with an open transaction: what a job of the inbox, or a handler's effect, works in.
 #[derive(Debug)]
-pub struct Database(Kind);
+pub struct Database {
+    kind: Kind,
+    /// A statement missed a table since that was last looked into.
+    missed: Cell<bool>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -85,22 +92,29 @@ pub enum DatabaseError {
     /// The database ended the transaction by itself, so nothing of it is written.
     #[error("the database ended the transaction by itself")]
     RolledBack,
+    /// The inbox's file, its tables or its database are not there any more.
+    #[error("the inbox is gone: {0}")]
+    Gone(String),
 }
+
+/// Every table of the inbox; nothing is read.
+const TABLES: &str =
+    "SELECT 1 FROM objects, places, outputs, counters, ranges, suspects, forks, listings LIMIT 0";
 
 type Result<T> = std::result::Result<T, DatabaseError>;
 
 impl Database {
     pub(super) fn sqlite(sqlite: Sqlite) -> Self {
-        Self(Kind::Sqlite(sqlite))
+        Self { kind: Kind::Sqlite(sqlite), missed: Cell::new(false) }
     }
 
     pub(super) fn postgres(postgres: Postgres) -> Self {
-        Self(Kind::Postgres(Box::new(postgres)))
+        Self { kind: Kind::Postgres(Box::new(postgres)), missed: Cell::new(false) }
     }
 
     /// Which SQL it speaks.
     pub fn dialect(&self) -> Dialect {
-        match &self.0 {
+        match &self.kind {
             Kind::Sqlite(_) => Dialect::Sqlite,
             Kind::Postgres(_) => Dialect::Postgres,
         }
@@ -108,18 +122,18 @@ impl Database {
 
     /// Runs a statement that returns no rows; the answer is how many rows it changed.
     pub fn execute(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
-        match &self.0 {
+        self.noting(match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.execute(statement, parameters),
             Kind::Postgres(postgres) => postgres.execute(statement, parameters),
-        }
+        })
     }
 
     /// Runs a statement and returns its rows.
     pub fn query(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Record>> {
-        match &self.0 {
+        self.noting(match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.query(statement, parameters),
             Kind::Postgres(postgres) => postgres.query(statement, parameters),
-        }
+        })
     }
 
     /// Runs a statement that returns a row or none.
@@ -129,16 +143,52 @@ impl Database {
 
     /// Runs several statements without parameters.
     pub fn batch(&self, statements: &str) -> Result<()> {
-        match &self.0 {
+        match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.batch(statements),
             Kind::Postgres(postgres) => postgres.batch(statements),
         }
     }
 
+    /// Notes that a table was missed: an effect's own, or one of the inbox's.
+    fn noting<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.missed.set(self.missed.get() || error.misses_something());
+        }
+        result
+    }
+
+    /// Whether the inbox's tables are gone. Looks only after a statement missed one.
+    pub(super) fn is_gone(&self) -> Option<DatabaseError> {
+        if !self.missed.replace(false) {
+            return None;
+        }
+        let missed = self.query(TABLES, &[]).err().filter(DatabaseError::misses_something)?;
+        Some(DatabaseError::Gone(missed.to_string()))
+    }
+
+    /// Raises the counter of this name, if the transaction has written anything, and returns it.
+    pub(super) fn count_commit(&self, name: &str) -> Result<Option<u64>> {
+        let condition = match &self.kind {
+            Kind::Sqlite(sqlite) if !sqlite.has_changed() => return Ok(None),
+            Kind::Sqlite(_) => "",
+            Kind::Postgres(_) => "AND txid_current_if_assigned() IS NOT NULL",
+        };
+        let statement =
+            format!("UPDATE counters SET value = value + 1 WHERE name = ?1 {condition} RETURNING value");
+        let row = self.query_one(&statement, &[name.into()])?;
+        if let Kind::Sqlite(sqlite) = &self.kind {
+            sqlite.counted();
+        }
+        row.map(|row| row.count(0)).transpose()
+    }
+
     /// Begins a transaction, and in it what [`keep`](Self::keep) and [`undo`](Self::undo) are about.
     pub(super) fn begin(&self) -> Result<()> {
-        match &self.0 {
-            Kind::Sqlite(sqlite) => sqlite.batch("BEGIN IMMEDIATE; SAVEPOINT job"),
+        match &self.kind {
+            Kind::Sqlite(sqlite) => {
+                sqlite.look_for_files()?;
+                sqlite.batch("BEGIN IMMEDIATE; SAVEPOINT job")
+            }
             Kind::Postgres(postgres) => {
                 postgres.batch("BEGIN; SAVEPOINT job")?;
                 postgres.set_in_transaction(true);
@@ -159,7 +209,7 @@ impl Database {
 
     pub(super) fn commit(&self) -> Result<()> {
         let committed = self.batch("COMMIT");
-        if let Kind::Postgres(postgres) = &self.0 {
+        if let Kind::Postgres(postgres) = &self.kind {
             postgres.set_in_transaction(false);
         }
         committed
@@ -172,7 +222,7 @@ impl Database {
         {
             tracing::debug!(%error, "rolling back");
         }
-        if let Kind::Postgres(postgres) = &self.0 {
+        if let Kind::Postgres(postgres) = &self.kind {
             postgres.set_in_transaction(false);
         }
     }
@@ -180,7 +230,7 @@ impl Database {
     /// Whether the transaction is still open. An I/O error or a full disk ends it; whatever came
     /// after would be written outside of any.
     pub(super) fn in_transaction(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.in_transaction(),
             Kind::Postgres(postgres) => postgres.in_transaction(),
         }
@@ -197,8 +247,41 @@ impl DatabaseError {
             Self::Postgres(error) => error.as_db_error().is_some_and(|error| {
                 !["57", "58", "08"].iter().any(|class| error.code().code().starts_with(class))
             }),
-            Self::Column { .. } | Self::Input(_) | Self::Refused(_) => false,
+            Self::Column { .. } | Self::Input(_) | Self::Refused(_) | Self::Gone(_) => false,
         }
+    }
+
+    /// Whether the server has to end: nothing that is written from now on would be found again.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Gone(_))
+            || self.code().is_some_and(|code| code == SqlState::INVALID_CATALOG_NAME)
+    }
+
+    /// Whether a table, a schema or the database itself is not there.
+    fn misses_something(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.to_string().starts_with("no such table"),
+            _ => self.code().is_some_and(|code| {
+                [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME, SqlState::INVALID_CATALOG_NAME]
+                    .contains(&code)
+            }),
+        }
+    }
+
+    /// Whether it is about the very values of the statement, so that the same statement never succeeds.
+    pub(super) fn blames_the_data(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::TooBig),
+            // Data exceptions, and what is beyond PostgreSQL's limits.
+            _ => self
+                .code()
+                .is_some_and(|code| ["22", "54"].iter().any(|class| code.code().starts_with(class))),
+        }
+    }
+
+    fn code(&self) -> Option<SqlState> {
+        let Self::Postgres(error) = self else { return None };
+        error.code().cloned()
     }
 
     pub(crate) fn input(error: std::io::Error) -> Self {

@@ -31,8 +31,11 @@ pub enum InboxError {
     /// The work itself panicked, a handler's effect for example; it is undone.
     #[error("writing the inbox: the work panicked")]
     Panicked,
-    /// A commit's outcome is unknown; only a restart can tell.
-    #[error("the inbox stopped after a failed sync: {0}")]
+    /// The database cannot hold this very notice; no later try can succeed.
+    #[error("the inbox cannot hold the notice: {0}")]
+    Refused(#[source] DatabaseError),
+    /// A commit's outcome is unknown, or the inbox is gone; only a restart can tell.
+    #[error("the inbox stopped: {0}")]
     Poisoned(#[source] DatabaseError),
 }
 
@@ -73,6 +76,21 @@ pub enum OpenError {
         /// The newest version that we know.
         known: usize,
     },
+    /// A newer server wrote the record of the inbox's commits.
+    #[error(
+        "{} has version {found}, and this server knows versions up to {known}; use the newer server", path.display()
+    )]
+    NewerRecord {
+        /// The record.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that we know.
+        known: u32,
+    },
+    /// The PostgreSQL database cannot hold every text.
+    #[error("the inbox's database is encoded as {0}; make one with ENCODING 'UTF8'")]
+    Encoding(String),
 }
 
 impl From<DatabaseError> for InboxError {

@@ -1,7 +1,7 @@
 //! Finding rows: by what they are, by number, and in the order in which they became done.
 
 use super::Inbox;
-use super::database::{Database, DatabaseError, Parameter};
+use super::database::{Database, DatabaseError, Dialect, Parameter};
 use super::error::InboxError;
 use super::rows::{COLUMNS, Row, State, read_all};
 
@@ -79,16 +79,31 @@ impl Inbox {
     }
 }
 
+/// The condition that a key begins with this parameter. SQLite's functions on texts end at a NUL; those on bytes do not.
+pub(super) fn begins(dialect: Dialect, parameter: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => format!(
+            "substr(CAST(key AS BLOB), 1, length(CAST({parameter} AS BLOB))) = CAST({parameter} AS BLOB)"
+        ),
+        Dialect::Postgres => format!("starts_with(key, {parameter})"),
+    }
+}
+
 fn list(at: &Database, query: &Query) -> Result<Vec<Row>> {
     let channel = query.channel.as_ref().map(|channel| format!("{channel}-"));
-    let search = query.search.as_ref().map(|search| format!("%{}%", escaped(&search.to_ascii_lowercase())));
+    let search = query.search.as_ref().map(|search| search.to_ascii_lowercase());
+    let begins = begins(at.dialect(), "?");
+    let contains = match at.dialect() {
+        Dialect::Sqlite => "instr(lower(key), ?) > 0",
+        Dialect::Postgres => "strpos(lower(key), ?) > 0",
+    };
     // Each condition with its value, of those that are given; `?` is its parameter.
     let conditions: [(&str, Option<Parameter<'_>>); 8] = [
         ("id < ?", Some(query.before.unwrap_or(i64::MAX).into())),
         ("state = ?", query.state.map(|state| state.as_str().into())),
         ("bucket = ?", query.bucket.as_ref().map(Into::into)),
-        ("substr(key, 1, length(?)) = ?", query.prefix.as_ref().map(Into::into)),
-        ("lower(key) LIKE ? ESCAPE '\\'", search.as_ref().map(Into::into)),
+        (&begins, query.prefix.as_ref().map(Into::into)),
+        (contains, search.as_ref().map(Into::into)),
         ("substr(identity, 1, length(?)) = ?", channel.as_ref().map(Into::into)),
         ("coalesce(event_ms, received_ms) >= ?", query.from_ms.map(Into::into)),
         ("coalesce(event_ms, received_ms) < ?", query.until_ms.map(Into::into)),
@@ -108,9 +123,4 @@ fn list(at: &Database, query: &Query) -> Result<Vec<Row>> {
         parameters.len()
     );
     read_all(&at.query(&statement, &parameters)?)
-}
-
-/// A text in which the wildcards of LIKE stand for themselves.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

@@ -3,6 +3,7 @@
 use super::changes::Changes;
 use super::database::Database;
 use super::error::InboxError;
+use super::find;
 use super::rows::{COLUMNS, Row, State, read_all};
 
 type Result<T> = std::result::Result<T, InboxError>;
@@ -56,17 +57,17 @@ pub(super) fn matching(
 ) -> Result<Replayed> {
     let mut replayed = Replayed::default();
     let prefix = selection.key_prefix.as_deref().unwrap_or_default();
+    let begins = find::begins(at.dialect(), "?3");
     let rows = at.query(
         &format!(
             "SELECT {COLUMNS} FROM objects
-             WHERE id > ?1 AND (CAST(?2 AS TEXT) IS NULL OR bucket = ?2) AND substr(key, 1, ?3) = ?4
-               AND coalesce(event_ms, received_ms) >= ?5 AND coalesce(event_ms, received_ms) < ?6
-             ORDER BY id LIMIT ?7"
+             WHERE id > ?1 AND (CAST(?2 AS TEXT) IS NULL OR bucket = ?2) AND {begins}
+               AND coalesce(event_ms, received_ms) >= ?4 AND coalesce(event_ms, received_ms) < ?5
+             ORDER BY id LIMIT ?6"
         ),
         &[
             selection.after.into(),
             selection.bucket.as_deref().into(),
-            prefix.chars().count().into(),
             prefix.into(),
             selection.from_ms.unwrap_or(i64::MIN).into(),
             selection.until_ms.unwrap_or(i64::MAX).into(),

@@ -2,9 +2,11 @@
 
 mod clock;
 mod conformance;
+mod gone;
 mod model;
 #[cfg(feature = "foreign-postgres")]
 mod shared;
+mod texts;
 
 use contract::{ChannelId, CutId, ObjectMetadata};
 use tempfile::TempDir;
@@ -15,6 +17,8 @@ use crate::telemetry::Moment;
 use crate::testing::{Home, handled, inbox, metadata_of, on_each_database};
 use clock::*;
 use conformance::*;
+use gone::*;
+use texts::*;
 
 on_each_database! {
     a_done_cut_is_known_whatever_bucket_version_or_sequencer_a_notice_names_i8,
@@ -34,6 +38,9 @@ on_each_database! {
     a_closed_inbox_is_free_for_the_next_server_even_while_its_handle_is_held,
     what_waits_for_a_time_that_the_clock_has_left_is_due_at_once,
     a_listing_that_ended_in_the_future_is_due_at_once,
+    a_version_that_is_longer_than_any_is_refused_and_the_longest_is_taken,
+    an_inbox_whose_tables_are_gone_ends_and_one_of_a_handlers_own_does_not,
+    an_inbox_is_ready_as_long_as_a_commit_is_answered_and_within_five_seconds_not,
 }
 
 fn cut(channel: u8, number: u64) -> CutId {

@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::{Changes, Published};
+use super::commits::Commits;
 use super::database::{Database, DatabaseError};
 use super::error::{InboxError, Settlement};
+use crate::clock::now_ms;
 
 /// Jobs that share one commit at most; more wait for the next one.
 const MAX_GROUP: usize = 512;
@@ -55,8 +57,13 @@ where
     }
 }
 
-/// Runs until the queue is closed and empty, or until a commit's outcome is unknown.
-pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Box<dyn Job>>, published: &Published) {
+/// Runs until the queue is closed and empty, until a commit's outcome is unknown, or until the inbox is gone.
+pub(super) fn run(
+    database: &Database,
+    mut queue: mpsc::Receiver<Box<dyn Job>>,
+    published: &Published,
+    commits: &mut Commits,
+) {
     let mut group: Vec<Box<dyn Job>> = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         group.push(first);
@@ -67,7 +74,7 @@ pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Box<dyn Job>>, 
         }
         let started = std::time::Instant::now();
         let mut changes = Changes::default();
-        let settlement = commit(database, &mut group, &mut changes);
+        let settlement = commit(database, &mut group, &mut changes, commits);
         published.group(group.len(), started.elapsed());
         if matches!(settlement, Settlement::Committed) {
             uninterrupted(|| published.publish(changes));
@@ -75,8 +82,14 @@ pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Box<dyn Job>>, 
         for job in group.drain(..) {
             uninterrupted(|| job.settle(&settlement));
         }
-        if let Settlement::Unknown(error) = settlement {
+        let end = match settlement {
             // What the disk holds is known only after a restart reads it again.
+            Settlement::Unknown(error) => Some(error),
+            Settlement::Undone(error) if error.is_final() => Some(error),
+            Settlement::Committed | Settlement::Undone(_) => database.is_gone(),
+        };
+        if let Some(error) = end {
+            tracing::error!(%error, "the inbox stops: only a restart can tell what it holds");
             published.poison(error.clone());
             queue.close();
             while let Some(job) = queue.blocking_recv() {
@@ -87,16 +100,30 @@ pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Box<dyn Job>>, 
     }
 }
 
-fn commit(database: &Database, group: &mut [Box<dyn Job>], changes: &mut Changes) -> Settlement {
+fn commit(
+    database: &Database,
+    group: &mut [Box<dyn Job>],
+    changes: &mut Changes,
+    commits: &mut Commits,
+) -> Settlement {
     let worked = database
         .begin()
-        .and_then(|()| group.iter_mut().try_for_each(|job| run_one(database, job.as_mut(), changes)));
-    if let Err(error) = worked {
-        database.roll_back();
-        return Settlement::Undone(error);
-    }
+        .and_then(|()| group.iter_mut().try_for_each(|job| run_one(database, job.as_mut(), changes)))
+        .and_then(|()| commits.count(database, now_ms()));
+    let number = match worked {
+        Ok(number) => number,
+        Err(error) => {
+            database.roll_back();
+            return Settlement::Undone(error);
+        }
+    };
     match database.commit() {
-        Ok(()) => Settlement::Committed,
+        Ok(()) => {
+            if let Some(number) = number {
+                commits.written(number);
+            }
+            Settlement::Committed
+        }
         Err(error) if error.wrote_nothing() => {
             database.roll_back();
             Settlement::Undone(error)

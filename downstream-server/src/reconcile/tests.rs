@@ -37,6 +37,7 @@ impl Bench {
     /// One round of what the task does until it is stopped.
     pub(crate) async fn round(&self) {
         let shutdown = CancellationToken::new();
+        self.reconciler.make_up_for_loss().await.unwrap();
         for prefix in &self.reconciler.config.prefixes {
             self.reconciler.pass("logs", prefix, &shutdown).await.unwrap();
         }
@@ -72,18 +73,21 @@ impl Cloud {
         let options = CloudOptions { sync: false, ..CloudOptions::new(dir.path()) };
         let cloud = LocalCloud::start(options).await.unwrap();
         cloud.create_bucket("logs").await.unwrap();
-        let options = S3Options {
-            endpoint: Some(cloud.s3_url()),
-            path_style: true,
-            credentials: Credentials::Static {
-                access_key_id: "local".to_owned(),
-                secret_access_key: "local-secret".to_owned(),
-                session_token: None,
-            },
-            ..S3Options::new("logs")
-        };
-        let store = Arc::new(S3Store::connect(options).await.unwrap());
+        let store = Arc::new(S3Store::connect(at(cloud.s3_url())).await.unwrap());
         Self { server: cloud, store, _dir: dir }
+    }
+}
+
+fn at(endpoint: String) -> S3Options {
+    S3Options {
+        endpoint: Some(endpoint),
+        path_style: true,
+        credentials: Credentials::Static {
+            access_key_id: "local".to_owned(),
+            secret_access_key: "local-secret".to_owned(),
+            session_token: None,
+        },
+        ..S3Options::new("logs")
     }
 }
 
@@ -270,4 +274,138 @@ async fn whoever_asks_for_a_listing_has_to_say_json_so_that_no_other_site_can() 
     let mut request = post_to("/v1/reconcile", "");
     request.headers_mut().remove("content-type");
     assert_eq!(bench.site.ask(request).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+/// Keys that XML cannot hold, and some that it can, in their order.
+fn odd_keys() -> Vec<String> {
+    let odd = [
+        '\0', '\u{1}', '\u{8}', '\u{b}', '\u{c}', '\u{e}', '\u{1f}', '\u{7f}', '\u{fffe}', '\u{ffff}', '+',
+        ' ', '%', '&',
+    ];
+    let mut keys: Vec<String> = odd.iter().map(|odd| format!("x/a{odd}b.txt")).collect();
+    keys.extend(["x/a".to_owned(), "x/b.txt".to_owned()]);
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_xml_cannot_hold_are_listed_as_others_are() {
+    let cloud = Cloud::new().await;
+    let keys = odd_keys();
+    for key in keys.iter().filter(|key| !key.contains('\0')) {
+        put(&*cloud.store, key).await;
+    }
+    let bench = Bench::over(cloud.store.clone(), &flags(&["--reconcile-foreign", "true"]));
+    bench.round().await;
+    let expected: Vec<_> = keys.into_iter().filter(|key| !key.contains('\0')).collect();
+    assert_eq!(bench.keys().await, expected);
+    for key in expected {
+        cloud.store.head(&key, None).await.unwrap_or_else(|error| panic!("{key:?}: {error}"));
+    }
+    cloud.server.shutdown().await;
+}
+
+/// A store that knows no URL encoding, and writes keys into its pages as they are: no XML where one holds a control
+/// character. It lists these keys, and counts what it was asked.
+async fn plain(keys: Vec<String>) -> (Arc<S3Store>, Arc<std::sync::atomic::AtomicUsize>) {
+    #[derive(serde::Deserialize)]
+    struct Ask {
+        #[serde(rename = "max-keys")]
+        max: usize,
+        #[serde(rename = "start-after", default)]
+        after: String,
+    }
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = asked.clone();
+    let answer = async move |axum::extract::Query(ask): axum::extract::Query<Ask>| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let below: Vec<_> = keys.iter().filter(|key| **key > ask.after).collect();
+        let mut contents = Vec::new();
+        for key in below.iter().take(ask.max) {
+            let key = key.replace('&', "&amp;").replace('\u{2}', "&#2;");
+            contents.push(format!("<Contents><Key>{key}</Key><Size>1</Size><ETag>\"e\"</ETag></Contents>"));
+        }
+        let contents = contents.concat();
+        let truncated = below.len() > ask.max;
+        format!(
+            "<?xml version=\"1.0\"?><ListBucketResult>{contents}<IsTruncated>{truncated}</IsTruncated></ListBucketResult>"
+        )
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let routes = axum::Router::new().fallback(answer);
+    tokio::spawn(crate::serve::serve(listener, routes, config(&[]).serve, CancellationToken::new()));
+    (Arc::new(S3Store::connect(at(endpoint)).await.unwrap()), asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_makes_its_page_unreadable_is_passed_over_counted_and_told_and_the_others_are_taken() {
+    let mut readable: Vec<_> = (0..2100).map(|number| format!("k{number:04}&")).collect();
+    // A reference to a character that XML forbids is read all the same.
+    readable.insert(1500, "k1499&\u{2}".to_owned());
+    let odd = ["a\u{1}", "k0999&\u{1f}", "k0999&\u{1f}\u{2}", "k1500&\u{1}", "z\u{8}"].map(str::to_owned);
+    let mut keys = [&readable[..], &odd].concat();
+    keys.sort_unstable();
+    let (store, asked) = plain(keys).await;
+    let bench = Bench::over(store, &flags(&["--reconcile-foreign", "true"]));
+    bench.round().await;
+    assert_eq!(bench.keys().await, readable);
+    assert_eq!(bench.site.app.metrics.reconcile_passed_over.get(), odd.len() as u64);
+    let listing = bench.inbox().listings().await.unwrap().remove(0);
+    assert!(listing.finished_ms.is_some() && listing.last_error.is_none());
+    let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(asked < 120, "{asked} requests for five keys");
+}
+
+#[tokio::test]
+async fn after_a_loss_of_commits_every_bucket_is_listed_and_again_once_the_youngest_objects_are_of_age() {
+    let store = Arc::new(MemoryStore::new("logs"));
+    put(&*store, &our_key(1)).await;
+    let bench = Bench::over(store, &flags(&["--reconcile-interval", "off"]));
+    let alarm = async || {
+        let (_, body) = bench.site.ask(get("/metrics")).await;
+        let shown = bench.site.ask(get("/v1/continuity")).await.1;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let alarm = body.contains("\nsluicegate_server_inbox_lost_alarm 1\n");
+        assert_eq!(alarm, body.contains("\nsluicegate_server_inbox_lost_commits 3\n"));
+        assert_eq!(alarm, shown["inbox_lost"]["commits"] == 3, "{shown}");
+        alarm
+    };
+    bench.round().await;
+    assert_eq!((bench.rows().await.len(), alarm().await), (0, false), "nothing asked for a listing");
+
+    let mark = |since_ms: i64| {
+        bench.site.beside(&format!(
+            "INSERT OR REPLACE INTO counters VALUES ('lost_commits', 3), ('lost_ms', {since_ms})"
+        ));
+    };
+    mark(now_ms());
+    assert!(alarm().await);
+    bench.round().await;
+    assert_eq!(bench.rows().await.len(), 1);
+    bench.round().await;
+    assert!(!alarm().await, "all was listed since, and nothing was too young");
+
+    // With a time of grace the first listing may have left out what was young.
+    let patient = Reconciler {
+        config: ReconcileConfig { grace: Duration::from_secs(60), ..bench.reconciler.config.clone() },
+        inbox: bench.site.app.inbox.clone(),
+        stores: bench.reconciler.stores.clone(),
+        metrics: bench.site.app.metrics.clone(),
+        asked: bench.site.app.asked.clone(),
+    };
+    let round = async || {
+        patient.make_up_for_loss().await.unwrap();
+        patient.pass("logs", "", &CancellationToken::new()).await.unwrap();
+        patient.inbox.listings().await.unwrap()[0].finished_ms
+    };
+    mark(now_ms());
+    let first = round().await;
+    assert!(first.is_some());
+    assert_eq!(round().await, first, "the second listing waits until the first one's grace is over");
+    assert!(alarm().await);
+    mark(now_ms() - 60_000);
+    assert!(round().await > first);
+    round().await;
+    assert!(!alarm().await);
 }

@@ -132,7 +132,7 @@ async fn small_objects_that_need_much_memory_to_decode_pass_through_a_server_tha
     .await;
     let dead = client.get(server.url("/v1/objects?state=dead&prefix=beyond/&limit=1")).send().await;
     let dead = dead.expect("the server answers").text().await.expect("the answer is whole");
-    assert!(dead.contains("fetch.max_window, which is 8388608 bytes"), "{dead}");
+    assert!(dead.contains("fetch.max_zstd_window, which is 8388608 bytes"), "{dead}");
     running.signal(rustix::process::Signal::TERM);
     assert_eq!(running.exit_code().await, Some(0), "{}", program.said());
 }

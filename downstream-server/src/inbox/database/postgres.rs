@@ -4,11 +4,13 @@
 //! needs and every call waits for its answer. A connection that broke is made anew before the
 //! next transaction.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
@@ -27,6 +29,13 @@ use super::{DatabaseError, Parameter, Record, Result, Value};
 const SETTINGS: &str = "SELECT set_config('synchronous_commit', 'on', false)
                         WHERE current_setting('synchronous_commit') = 'off';
                         SET default_transaction_isolation = 'read committed'";
+
+/// Longest wait for a connection, unless the URL says another (`connect_timeout`).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long what was sent may go without the other host's word that it came, unless the URL says another time
+/// (`tcp_user_timeout`).
+const UNANSWERED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to the server.
 pub(crate) struct Postgres {
@@ -64,6 +73,13 @@ impl Postgres {
         let mut config: Config = url.parse().map_err(PostgresError::Url)?;
         if config.get_application_name().is_none() {
             config.application_name("sluicegate-server");
+        }
+        // A host that is gone without a word is given up after a while, not after hours.
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(UNANSWERED_TIMEOUT);
         }
         let runtime = Builder::new_current_thread().enable_all().build().map_err(PostgresError::Runtime)?;
         Ok(Self {
@@ -176,6 +192,49 @@ fn tls(ca_file: Option<&Path>) -> std::result::Result<ClientConfig, PostgresErro
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// PostgreSQL's texts hold every character but NUL, and SQLite's hold it too. So it is stored as three characters that no
+/// text should hold, and each of these, where a text holds it all the same, as three of them. The first of the three
+/// begins them and stands nowhere else: equal texts stay equal, and what a text begins with or contains it still does.
+const ESCAPED: [(char, &str); 4] = [
+    ('\0', "\u{fdd0}\u{fdd1}\u{fdd1}"),
+    ('\u{fdd0}', "\u{fdd0}\u{fdd1}\u{fdd2}"),
+    ('\u{fdd1}', "\u{fdd0}\u{fdd2}\u{fdd1}"),
+    ('\u{fdd2}', "\u{fdd0}\u{fdd2}\u{fdd2}"),
+];
+
+fn stored(text: &str) -> Cow<'_, str> {
+    if !text.contains(ESCAPED.map(|(character, _)| character)) {
+        return Cow::Borrowed(text);
+    }
+    let mut stored = String::new();
+    for character in text.chars() {
+        match ESCAPED.iter().find(|(escaped, _)| *escaped == character) {
+            Some((_, three)) => stored.push_str(three),
+            None => stored.push(character),
+        }
+    }
+    Cow::Owned(stored)
+}
+
+fn told(stored: String) -> String {
+    let (first, _) = ESCAPED[1];
+    let mut parts = stored.split(first);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    if told.len() == stored.len() {
+        return stored;
+    }
+    for part in parts {
+        let known = ESCAPED.iter().find_map(|(character, three)| {
+            Some((*character, part.strip_prefix(three.strip_prefix(first)?)?))
+        });
+        // Nothing of ours wrote anything else.
+        let (character, rest) = known.unwrap_or((first, part));
+        told.push(character);
+        told.push_str(rest);
+    }
+    told
+}
+
 fn refs<'a>(parameters: &'a [Parameter<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
     parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync)).collect()
 }
@@ -188,7 +247,9 @@ fn record(row: &Row) -> Result<Record> {
             Type::INT8 => number(row.try_get(column)?),
             Type::INT4 => number(row.try_get::<_, Option<i32>>(column)?.map(i64::from)),
             Type::VOID => Value::Null,
-            _ => row.try_get::<_, Option<String>>(column)?.map_or(Value::Null, Value::Text),
+            _ => {
+                row.try_get::<_, Option<String>>(column)?.map_or(Value::Null, |text| Value::Text(told(text)))
+            }
         })
     };
     Ok(Record((0..row.len()).map(value).collect::<Result<_>>()?))
@@ -204,7 +265,7 @@ impl ToSql for Parameter<'_> {
             Self::Null => Ok(IsNull::Yes),
             Self::Integer(number) if *kind == Type::INT4 => i32::try_from(*number)?.to_sql(kind, out),
             Self::Integer(number) => number.to_sql(kind, out),
-            Self::Text(text) => text.to_sql(kind, out),
+            Self::Text(text) => stored(text).to_sql(kind, out),
         }
     }
 

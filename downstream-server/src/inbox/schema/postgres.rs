@@ -126,6 +126,11 @@ CREATE TABLE listings (
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7264581302)";
 
 pub(super) fn prepare(database: &Database) -> Result<(), OpenError> {
+    let encoding = database.query_one("SELECT current_setting('server_encoding')", &[])?;
+    let encoding = encoding.map_or(Ok(String::new()), |row| row.text(0))?;
+    if encoding != "UTF8" {
+        return Err(OpenError::Encoding(encoding));
+    }
     database.begin()?;
     let prepared = step(database);
     if prepared.is_err() {
