@@ -41,6 +41,8 @@ pub(crate) struct AppState {
     pub(crate) missing_alarm: Duration,
     /// Wakes the reconciliation.
     pub(crate) asked: Arc<Notify>,
+    /// The largest event that `GET /v1/events` sends.
+    pub(crate) max_event_bytes: usize,
     /// The handler's name.
     pub(crate) handler: &'static str,
     pub(crate) started_ms: i64,
@@ -99,6 +101,7 @@ impl AppState {
             reconcile: config.reconcile.clone(),
             missing_alarm: config.missing_alarm,
             asked: Arc::new(Notify::new()),
+            max_event_bytes: config.max_event_bytes,
             handler,
             started_ms: crate::clock::now_ms(),
             ages: Ages::default(),

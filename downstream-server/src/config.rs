@@ -50,6 +50,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Live streams served at once.
     pub max_streams: usize,
+    /// Bytes in the largest event that `GET /v1/events` sends.
+    pub max_event_bytes: usize,
     /// What is asked of a notice.
     pub notices: NoticeConfig,
     /// Where the buckets are.

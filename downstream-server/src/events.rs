@@ -9,9 +9,14 @@
 //! | `Accept: text/event-stream` | server-sent events instead of NDJSON |
 //!
 //! Each event is a JSON object: `id` (its position), `object` (the object's number in the inbox), and
-//! `data` (the event's text) or `data_base64` (for bytes that are no UTF-8). An object whose events can no
-//! longer be read is one with `error` in their place, so that a reader sees what it misses. Anything
-//! that waiting may mend breaks the stream off, and the reader asks again from its last position.
+//! `data` (the event's text) or `data_base64` (for bytes that are no UTF-8). An object whose format
+//! does not keep the borders of events comes as its lines: each says `"row":"line"`, and its `id` says
+//! it as well (I10). An object whose events can no longer be read is one with `error` in their place,
+//! so that a reader sees what it misses. Anything that waiting may mend breaks the stream off, and
+//! the reader asks again from its last position.
+//!
+//! Numbers are those of the reader that the inbox recorded when the object was done ([`Reading`]), so
+//! a position means the same for as long as the row is kept.
 //!
 //! In memory are one batch of events and what is read ahead of one object, for each stream: a reader
 //! that takes nothing for `client_timeout` is hung up on, and goes on where it was.
@@ -41,11 +46,13 @@ use crate::error::ApiError;
 use crate::fetch::{Content, FetchError, Verdict};
 use crate::handler::{BatchLimits, Batches, HandlerError};
 use crate::inbox::{Row, State as ObjectState};
+use crate::reading::Reading;
 use encode::Format;
-use position::Position;
+use position::{Position, RowNumber};
 
-/// How much of an object is encoded at a time. The last is the largest event that is sent.
-const BATCH: BatchLimits = BatchLimits { events: 1000, bytes: 64 << 10, event_bytes: 16 << 20 };
+/// How much of an object is encoded at a time.
+const BATCH_EVENTS: usize = 1000;
+const BATCH_BYTES: usize = 64 << 10;
 
 /// Objects asked of the inbox at once.
 const PAGE: usize = 16;
@@ -78,8 +85,8 @@ pub(crate) async fn get(
     let bounds = app.inbox.done_bounds().await?;
     let from = text("last-event-id").filter(|id| !id.is_empty()).or(wanted.from.as_deref());
     let after = match from.unwrap_or("oldest") {
-        "oldest" => Position { order: bounds.dropped, event: None },
-        "newest" => Position { order: bounds.last, event: None },
+        "oldest" => Position::object(bounds.dropped),
+        "newest" => Position::object(bounds.last),
         from => from.parse().map_err(|()| {
             wrong(format!("the position is {from:?}; it is oldest, newest, or the id of an event"))
         })?,
@@ -188,11 +195,10 @@ impl Reader {
             Ok(()) => {}
             Err(Ended::Broken(broken)) => return Err(broken),
             Err(Ended::Unreadable(why)) => {
-                let whole = Position { order, event: None };
-                self.send(self.format.error(whole, row.id, &why)).await?;
+                self.send(self.format.error(Position::object(order), row.id, &why)).await?;
             }
         }
-        self.after = Position { order, event: None };
+        self.after = Position::object(order);
         Ok(())
     }
 
@@ -207,17 +213,22 @@ impl Reader {
             return Ok(());
         }
         let had = self.after.had_of(order);
-        let mut batches = Batches::new(&mut content, BATCH);
+        let reading = numbered_by(row, &content);
+        let limits =
+            BatchLimits { events: BATCH_EVENTS, bytes: BATCH_BYTES, event_bytes: self.app.max_event_bytes };
+        let mut batches = Batches::read_by(&mut content, &reading, limits, "events.max_event_bytes")?;
         while let Some(batch) = batches.next().await? {
-            let skipped = had.saturating_sub(batch.first).min(batch.events);
-            let wanted = (batch.events - skipped).min(self.left);
+            let skipped = had.saturating_sub(batch.first).min(batch.count);
+            let wanted = (batch.count - skipped).min(self.left);
             if wanted == 0 {
                 continue;
             }
-            let first = Position { order, event: Some(batch.first + skipped) };
-            let lines = batch.lines.split(|byte| *byte == b'\n').skip(skipped as usize).take(wanted as usize);
-            self.send(self.format.events(first, row.id, lines)).await?;
-            self.after = Position { order, event: Some(batch.first + skipped + wanted - 1) };
+            let at = |number| Position { order, row: Some(RowNumber { rows: batch.rows, number }) };
+            let first = batch.first + skipped;
+            let rows = batch.iter().skip(skipped as usize).take(wanted as usize);
+            let rows = rows.zip(first..).map(|(row, number)| (at(number), row));
+            self.send(self.format.rows(row.id, rows)).await?;
+            self.after = at(first + wanted - 1);
             self.left -= wanted;
             if self.left == 0 {
                 return Err(Ended::Broken(Broken::Over));
@@ -228,6 +239,16 @@ impl Reader {
 
     async fn send(&self, piece: Bytes) -> Result<(), Broken> {
         self.pieces.send(Ok(piece)).await.map_err(|_| Broken::Over)
+    }
+}
+
+/// The reader by which a done object's events are numbered. What its server could not read has no
+/// numbers yet, so it gets those of the reader that we know by now.
+fn numbered_by(row: &Row, content: &Content) -> Reading {
+    match &row.reader {
+        None => Reading::BEFORE,
+        Some(Reading::Unread(_)) => content.reading().clone(),
+        Some(recorded) => recorded.clone(),
     }
 }
 

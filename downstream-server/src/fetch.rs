@@ -82,6 +82,17 @@ pub enum FetchError {
         /// As promised.
         expected: u32,
     },
+    /// It holds more or fewer events than it says.
+    #[error("the object holds {found} events and says that it holds {expected}")]
+    Events {
+        /// Events that came.
+        found: u64,
+        /// As its metadata say.
+        expected: u64,
+    },
+    /// Only a later server can take it apart.
+    #[error("the object is of {0}, which this server cannot take apart: replay it with a newer one")]
+    Format(String),
     /// Its compression is broken.
     #[error("decoding {codec}: {source}")]
     Decode {
@@ -151,6 +162,8 @@ impl FetchError {
             | Self::Bomb { .. }
             | Self::Window { .. }
             | Self::Codec(_)
+            | Self::Events { .. }
+            | Self::Format(_)
             | Self::Metadata(_)
             | Self::NotTheCut { .. } => Verdict::Never,
         }

@@ -3,9 +3,11 @@
 mod batches;
 mod command;
 mod http;
+mod json;
 mod log;
 mod ndjson;
 mod progress;
+mod rows;
 mod transactional;
 
 use std::time::Duration;
@@ -17,7 +19,8 @@ pub use self::http::{ClientError, Http};
 pub use batches::{Batch, BatchLimits, Batches};
 pub use command::Command;
 pub use log::Log;
-pub use ndjson::{Ndjson, OutputError, Rotation};
+pub use ndjson::{Form, Ndjson, OutputConfig, OutputError, Rotation};
+pub(crate) use rows::one;
 pub use transactional::{InTransaction, Transactional};
 
 use crate::config::SetAside;
@@ -165,4 +168,4 @@ fn skip_set_aside(delivery: &Delivery, set_aside: SetAside) -> bool {
 }
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;

@@ -46,7 +46,7 @@ pub use forks::Suspect;
 pub use identity::Identity;
 pub use instance::Location;
 pub use listing::{Listing, Unknown};
-pub use model::{Claim, Claimed, Finished, Next, Pauses, Report, Taken};
+pub use model::{Claim, Claimed, Finished, Next, Output, Pauses, Report, Taken};
 pub use readiness::NotReady;
 pub use replay::{Replayed, Selection};
 pub use retention::Keep;

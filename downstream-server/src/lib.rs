@@ -10,6 +10,7 @@
 //! - [`inbox`]: what is owed and what is done, in one `SQLite` file.
 //! - `workers`: claim what is due, try, enter the outcome, try again.
 //! - [`fetch`]: an object as a stream of checked, decoded bytes.
+//! - [`reading`]: how these are taken apart, and whether the parts are events.
 //! - [`handler`]: whoever gets the objects; the place to plug in your own.
 //! - `reconcile`: lists the buckets for objects that no notice told of.
 //! - `continuity`: whether anything is missing or double, for whoever asks.
@@ -39,6 +40,7 @@ mod objects;
 mod openapi;
 mod pull;
 mod read;
+pub mod reading;
 mod reconcile;
 mod run;
 mod serve;

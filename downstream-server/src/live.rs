@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::fetch::Lines;
+use crate::fetch::Content;
+use crate::handler::one;
 use crate::inbox::Totals;
+use crate::reading::Reading;
 
 /// Seconds of rates that are kept.
 pub(crate) const SECONDS: usize = 120;
@@ -29,11 +31,13 @@ pub(crate) struct Rate {
     pub(crate) lag_ms: Option<u64>,
 }
 
-/// One of the last lines that arrived.
+/// One of the last events that arrived, or lines of objects that do not keep the borders of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Line {
     /// Its object's number in the inbox.
     pub(crate) object: i64,
+    /// What it is: `event` or `line`.
+    pub(crate) row: &'static str,
     /// Its text, cut to 500 characters.
     pub(crate) text: String,
 }
@@ -94,15 +98,19 @@ impl Live {
         let _ = self.messages.send(Message::Tick { totals, rate, oldest_owed_ms });
     }
 
-    /// Notes the lag and the last lines of an object that became done.
-    pub(crate) fn arrived(&self, object: i64, lag_ms: u64, lines: &Lines) {
-        let last = lines.last();
+    /// Notes the lag and the last rows of an object that became done.
+    pub(crate) fn arrived(&self, object: i64, lag_ms: u64, content: &Content) {
+        // What cannot be taken apart has nothing to show.
+        let (row, last) = match content.reading() {
+            Reading::Rows(rows) => (one(*rows), content.lines().last()),
+            Reading::Unread(_) | Reading::Later(_) => ("", Vec::new()),
+        };
         let mut state = self.state();
         state.lag_ms = state.lag_ms.max(Some(lag_ms));
         if last.is_empty() {
             return;
         }
-        state.lines.extend(last.into_iter().map(|text| Line { object, text }));
+        state.lines.extend(last.into_iter().map(|text| Line { object, row, text }));
         let surplus = state.lines.len().saturating_sub(LINES);
         state.lines.drain(..surplus);
         if self.messages.receiver_count() > 0 {

@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/v1/summary` | totals, the rates of the last two minutes, what handles the objects |
-//! | `/v1/recent` | the last lines that arrived |
+//! | `/v1/recent` | the last events that arrived, or lines of objects that do not keep events apart |
 //! | `/v1/stream` | changes as they happen, as server-sent events |
 //! | `/metrics` | Prometheus text |
 

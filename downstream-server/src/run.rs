@@ -93,7 +93,9 @@ impl RunError {
             | Self::Inbox(OpenError::Postgres(_) | OpenError::Encoding(_)) => exit::CONFIG,
             Self::Token(error) => error.exit_code(),
             Self::Inbox(OpenError::Newer { .. } | OpenError::NewerRecord { .. } | OpenError::Instance(_))
-            | Self::Output(OutputError::Shorter { .. } | OutputError::NotOurs { .. }) => exit::DATA,
+            | Self::Output(
+                OutputError::Shorter { .. } | OutputError::NotOurs { .. } | OutputError::Form(_),
+            ) => exit::DATA,
             Self::Inbox(_)
             | Self::Output(_)
             | Self::ReadyFile { .. }
@@ -137,9 +139,7 @@ pub async fn run_with(
     let handler = match (parts.handler, &config.handler) {
         (Some(handler), _) => handler,
         (None, HandlerConfig::Log) => Arc::new(Log) as Arc<dyn Handler>,
-        (None, HandlerConfig::Ndjson { path, rotation }) => {
-            Arc::new(Ndjson::open(path, *rotation, &inbox).await?)
-        }
+        (None, HandlerConfig::File(output)) => Arc::new(Ndjson::open(output, &inbox).await?),
         (None, HandlerConfig::Command(command)) => {
             Arc::new(Command::new(command.clone(), inbox.dir().to_owned()))
         }

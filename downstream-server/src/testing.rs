@@ -1,5 +1,7 @@
 //! What the unit tests share: a configuration, an inbox in a folder of its own, requests.
 
+mod kept;
+
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -18,7 +20,10 @@ use crate::fetch::Stores;
 use crate::handler::{Effect, NoEffect, Outcome};
 use crate::inbox::{Database, DatabaseError, FILE, Finished, Identity, Inbox, Location, Report};
 use crate::live::Live;
+use crate::reading::Reading;
 use crate::telemetry::Metrics;
+
+pub(crate) use kept::Kept;
 
 /// The token of whoever asks in a test.
 pub(crate) const TOKEN: &str = "the-token-of-a-test";
@@ -119,6 +124,30 @@ impl Home {
     #[cfg(feature = "foreign-postgres")]
     pub(crate) fn beside(&self) -> Self {
         Self { dir: TempDir::new().expect("a temporary folder"), location: self.location.clone() }
+    }
+
+    /// The same with what a server of inbox version 3 left there, and what it streamed of it.
+    pub(crate) fn of_version_3(self) -> (Self, String) {
+        let fixture = |name: &str| std::path::Path::new("tests/fixtures/v3").join(name);
+        let streamed = match &self.location {
+            Location::File(_) => {
+                std::fs::copy(fixture("inbox.sqlite"), self.dir.path().join(FILE)).expect("the fixture");
+                "feed.ndjson"
+            }
+            Location::Postgres { url, .. } => {
+                let loaded = std::process::Command::new("psql")
+                    .args([url, "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f"])
+                    .arg(fixture("inbox-postgres.sql"))
+                    .status();
+                assert!(loaded.expect("psql is installed with PostgreSQL").success());
+                // The name of the server whose output is in it.
+                std::fs::write(self.dir.path().join("instance"), "207002cc6b8424bc944a88d8245660d8\n")
+                    .expect("a file");
+                "feed-postgres.ndjson"
+            }
+        };
+        let streamed = std::fs::read_to_string(fixture(streamed)).expect("the fixture");
+        (self, streamed)
     }
 
     /// Opens the inbox, or opens it again.
@@ -224,7 +253,7 @@ impl Site {
 }
 
 pub(crate) async fn text(answer: Response<Body>) -> String {
-    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a whole body");
+    let bytes = axum::body::to_bytes(answer.into_body(), 16 << 20).await.expect("a whole body");
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
@@ -279,6 +308,7 @@ pub(crate) async fn handled(inbox: &Inbox, metadata: ObjectMetadata, now_ms: i64
     inbox.put(notice, "n".to_owned(), now_ms).await.expect("a notice is taken");
     let claim = inbox.claim(1, now_ms).await.expect("a claim").claims.pop().expect("the object is owed");
     let (events, bytes) = (metadata.events, metadata.length);
-    let report = Report { identity: Identity::of_metadata(metadata), events, bytes, now_ms };
+    let reader = Reading::of(Some(&metadata));
+    let report = Report { identity: Identity::of_metadata(metadata), reader, events, bytes, now_ms };
     inbox.finish(&claim, report, Box::new(NoEffect)).await.expect("it is done")
 }

@@ -139,9 +139,8 @@ impl Workers {
         let mut content =
             Content::open(store.clone(), place, &self.fetch).await.map_err(HandlerError::from)?;
         content.expect_etag(claim.etag.as_deref()).map_err(HandlerError::from)?;
-        let identity = content.identity();
         let delivery = Delivery {
-            id: identity.as_str().to_owned(),
+            id: content.identity().as_str().to_owned(),
             attempt: claim.attempt,
             notice_id: claim.notice_id.clone(),
             bucket: place.bucket.clone(),
@@ -152,8 +151,7 @@ impl Workers {
         let effect = self.handler.handle(&delivery, &mut content).await?;
         // A handler may stop early; nothing is done before the whole is checked.
         while content.next().await.map_err(HandlerError::from)?.is_some() {}
-        let report =
-            Report { identity, events: content.events(), bytes: content.stored_bytes(), now_ms: now_ms() };
+        let report = Report::of(&content, now_ms());
         self.finish(claim, content, report, effect).await
     }
 
@@ -173,7 +171,7 @@ impl Workers {
                 self.metrics.stored_bytes.inc_by(bytes);
                 self.metrics.decoded_bytes.inc_by(content.decoded_bytes());
                 self.metrics.lag_seconds.observe(Duration::from_millis(lag_ms).as_secs_f64());
-                self.live.arrived(claim.id, lag_ms, content.lines());
+                self.live.arrived(claim.id, lag_ms, &content);
                 "done"
             }
             Finished::Repeat => {

@@ -9,20 +9,15 @@ use contract::signature::Secret;
 use super::settings::Settings;
 use super::validate::{between, secrets};
 use super::values;
-use crate::handler::{BatchLimits, Rotation};
+use crate::handler::{BatchLimits, Form, OutputConfig, Rotation};
 
 /// Who gets the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerConfig {
     /// A line in the log for each object.
     Log,
-    /// Every line appended to a file, with exactly-once effect.
-    Ndjson {
-        /// The first file.
-        path: PathBuf,
-        /// When the next one begins.
-        rotation: Rotation,
-    },
+    /// Every event appended to a file, with exactly-once effect.
+    File(OutputConfig),
     /// A program, run for each object, batch or event.
     Command(CommandConfig),
     /// A URL to which events are forwarded.
@@ -100,9 +95,9 @@ pub enum SetAside {
 
 /// The settings that only one kind of handler, or some, have.
 const OF_KINDS: &[(&str, &[&str])] = &[
-    ("handler.path", &["ndjson"]),
-    ("handler.rotate_bytes", &["ndjson"]),
-    ("handler.rotate_age", &["ndjson"]),
+    ("handler.path", &["ndjson", "lines"]),
+    ("handler.rotate_bytes", &["ndjson", "lines"]),
+    ("handler.rotate_age", &["ndjson", "lines"]),
     ("handler.command", &["command"]),
     ("handler.later_codes", &["command"]),
     ("handler.dead_codes", &["command"]),
@@ -118,16 +113,16 @@ const OF_KINDS: &[(&str, &[&str])] = &[
     ("handler.timeout", &["command", "http"]),
     ("handler.batch_events", &["command", "http"]),
     ("handler.batch_bytes", &["command", "http"]),
-    ("handler.max_event_bytes", &["command", "http"]),
+    ("handler.max_event_bytes", &["ndjson", "command", "http"]),
     ("handler.set_aside", &["command", "http"]),
 ];
 
 pub(super) fn handler(s: &mut Settings) -> HandlerConfig {
     let kind = s.value("handler.kind", "log", |text| {
-        ["log", "ndjson", "command", "http"]
+        ["log", "ndjson", "lines", "command", "http"]
             .into_iter()
             .find(|kind| *kind == text)
-            .ok_or_else(|| format!("`{text}` is none of log, ndjson, command and http"))
+            .ok_or_else(|| format!("`{text}` is none of log, ndjson, lines, command and http"))
     });
     for (name, kinds) in OF_KINDS {
         if s.get(name).is_some() && !kinds.contains(&kind) {
@@ -138,24 +133,28 @@ pub(super) fn handler(s: &mut Settings) -> HandlerConfig {
         }
     }
     match kind {
-        "ndjson" => {
-            if let Some(path) = s.optional("handler.path", path) {
-                HandlerConfig::Ndjson {
-                    path,
-                    rotation: Rotation {
-                        bytes: s.optional("handler.rotate_bytes", values::bytes),
-                        age: s.optional("handler.rotate_age", values::duration),
-                    },
-                }
-            } else {
-                s.mistake("handler.path: the ndjson handler needs the file it appends to");
-                HandlerConfig::Log
-            }
-        }
+        "ndjson" => file(s, Form::Json),
+        "lines" => file(s, Form::Lines),
         "command" => HandlerConfig::Command(command(s)),
         "http" => HandlerConfig::Http(http(s)),
         _ => HandlerConfig::Log,
     }
+}
+
+fn file(s: &mut Settings, form: Form) -> HandlerConfig {
+    let Some(path) = s.optional("handler.path", path) else {
+        s.mistake(format!("handler.path: the {} handler needs the file it appends to", form.kind()));
+        return HandlerConfig::Log;
+    };
+    HandlerConfig::File(OutputConfig {
+        path,
+        rotation: Rotation {
+            bytes: s.optional("handler.rotate_bytes", values::bytes),
+            age: s.optional("handler.rotate_age", values::duration),
+        },
+        form,
+        max_event_bytes: size(s, "handler.max_event_bytes", BatchLimits::SOME.event_bytes),
+    })
 }
 
 fn command(s: &mut Settings) -> CommandConfig {
@@ -278,7 +277,7 @@ where
     codes
 }
 
-fn size(s: &mut Settings, name: &'static str, default: usize) -> usize {
+pub(super) fn size(s: &mut Settings, name: &'static str, default: usize) -> usize {
     s.value(name, default, |text| {
         values::bytes(text).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     })

@@ -164,7 +164,7 @@ fn a_setting_of_another_kind_of_handler_is_a_mistake() {
     assert_eq!(
         error.0,
         [
-            "handler.path: only handlers of kind ndjson have it; set handler.kind, which is log",
+            "handler.path: only handlers of kind ndjson and lines have it; set handler.kind, which is log",
             "handler.feed: only handlers of kind command and http have it; set handler.kind, which is log",
         ]
     );

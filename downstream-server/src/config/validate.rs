@@ -9,13 +9,14 @@ use contract::signature::Secret;
 use contract::{BucketNameError, check_bucket_name, without_mark};
 
 use super::access;
-use super::handler::handler;
+use super::handler::{handler, size};
 use super::settings::Settings;
 use super::values;
 use super::{
     Config, ConfigError, DeleteWhen, FetchConfig, LogConfig, NoticeConfig, PullConfig, ReadFrom,
     ReconcileConfig, RetentionConfig, RetryConfig, S3Config, S3Credentials,
 };
+use crate::handler::BatchLimits;
 use crate::inbox::Location;
 
 pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> Result<Config, ConfigError> {
@@ -44,6 +45,7 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
         serve: access::serve(s),
         shutdown_timeout: s.value("shutdown_timeout", Duration::ZERO, values::duration),
         max_streams: s.value("max_streams", 1, |text| between(text, 1, 10_000)),
+        max_event_bytes: size(s, "events.max_event_bytes", BatchLimits::SOME.event_bytes),
         notices: notices(s, listen),
         s3: s3(s),
         fetch: FetchConfig {

@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use object_format::Rows;
 use serde::Serialize;
 
 use super::position::Position;
+use crate::handler::one;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub(super) enum Format {
 struct Written<'a> {
     id: String,
     object: i64,
+    /// What it is, where that is no event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<&'static str>,
     #[serde(flatten)]
     what: What<'a>,
 }
@@ -55,20 +60,15 @@ impl Format {
         })
     }
 
-    /// Events of one object that follow each other from `first` on.
-    pub(super) fn events<'a>(
-        self,
-        first: Position,
-        object: i64,
-        lines: impl Iterator<Item = &'a [u8]>,
-    ) -> Bytes {
+    /// Rows of one object, each with its position.
+    pub(super) fn rows<'a>(self, object: i64, rows: impl Iterator<Item = (Position, &'a [u8])>) -> Bytes {
         let mut out = Vec::new();
-        for (line, number) in lines.zip(first.event.unwrap_or_default()..) {
-            let what = match std::str::from_utf8(line) {
+        for (at, row) in rows {
+            let what = match std::str::from_utf8(row) {
                 Ok(text) => What::Data(text),
-                Err(_) => What::DataBase64(STANDARD.encode(line)),
+                Err(_) => What::DataBase64(STANDARD.encode(row)),
             };
-            self.write(&mut out, Position { event: Some(number), ..first }, object, what);
+            self.write(&mut out, at, object, what);
         }
         out.into()
     }
@@ -85,7 +85,8 @@ impl Format {
         if self == Self::Sse {
             out.extend_from_slice(format!("id: {id}\ndata: ").as_bytes());
         }
-        let written = Written { id, object, what };
+        let is_line = at.row.is_some_and(|row| row.rows == Rows::Lines);
+        let written = Written { id, object, row: is_line.then(|| one(Rows::Lines)), what };
         serde_json::to_writer(&mut *out, &written).expect("texts and numbers always serialize");
         out.extend_from_slice(if self == Self::Sse { b"\n\n" } else { b"\n" });
     }

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use blob_store::{
     BlobStore, Body as Stored, ErrorKind, Fault, FaultPlan, FaultyStore, MemoryStore, Operation, PutOptions,
 };
@@ -10,8 +12,9 @@ use super::*;
 use crate::clock::now_ms;
 use crate::fetch::Stores;
 use crate::handler::NoEffect;
+use crate::handler::conformance::mix::samples;
 use crate::inbox::{Keep, Place, Report};
-use crate::testing::{Home, Site, config, get as ask, on_each_database, text};
+use crate::testing::{Home, Kept, Site, config, get as ask, on_each_database, text};
 
 on_each_database! {
     events_come_in_the_order_in_which_their_objects_became_done_and_go_on_after_any_position,
@@ -23,6 +26,10 @@ on_each_database! {
     a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is_kept,
     a_wrong_position_is_400_and_more_streams_than_allowed_are_503,
     a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_its_place,
+    a_stream_gives_one_event_for_one_event_and_calls_nothing_else_one_i10,
+    what_was_done_by_a_server_of_before_keeps_its_positions,
+    an_event_that_is_too_large_is_an_error_that_names_the_limit,
+    an_object_of_a_format_to_come_has_no_positions_until_a_server_knows_it,
 }
 
 /// A site over a store in which some objects are done.
@@ -44,15 +51,18 @@ impl Bench {
 
     /// Stores an object and makes it done, as a worker would.
     async fn done(&self, key: &str, content: &[u8]) {
-        let put = PutOptions { crc32c: crc32c::crc32c(content), ..PutOptions::default() };
+        self.done_as(key, content, Vec::new()).await;
+    }
+
+    async fn done_as(&self, key: &str, content: &[u8], metadata: Vec<(String, String)>) {
+        let put = PutOptions { crc32c: crc32c::crc32c(content), metadata, ..PutOptions::default() };
         self.store.put_if_absent(key, Stored::from(content.to_vec()), &put).await.unwrap();
         let inbox = &self.site.app.inbox;
         inbox.put(Notice::new("logs", key), "n".to_owned(), now_ms()).await.unwrap();
         let claim = inbox.claim(1, now_ms()).await.unwrap().claims.remove(0);
         let place = Place { bucket: "logs".to_owned(), key: key.to_owned(), version_id: None };
         let found = Content::open(self.store.clone(), &place, &self.site.app.fetch).await.unwrap();
-        let report = Report { identity: found.identity(), events: 1, bytes: 1, now_ms: now_ms() };
-        inbox.finish(&claim, report, Box::new(NoEffect)).await.unwrap();
+        inbox.finish(&claim, Report::of(&found, now_ms()), Box::new(NoEffect)).await.unwrap();
     }
 
     /// What a query answers, line by line.
@@ -230,4 +240,84 @@ async fn a_stream_shows_what_another_server_that_shares_the_inbox_has_done() {
     let piece = std::str::from_utf8(&piece).unwrap();
     assert!(piece.starts_with("id: 1.0\ndata: {") && piece.contains("id: 1.1\n"), "{piece}");
     assert_eq!(bench.read("").await, other.read("").await);
+}
+
+async fn a_stream_gives_one_event_for_one_event_and_calls_nothing_else_one_i10(home: Home) {
+    let bench = Bench::new(home, &[]).await;
+    for (number, sample) in samples().iter().enumerate() {
+        bench.done_as(&sample.key, &sample.stored, sample.put.metadata.clone()).await;
+        let found = bench.read(&format!("from={number}")).await;
+        let (what, order) = (&sample.what, number + 1);
+        assert_eq!(found.len(), sample.rows.len(), "{what}");
+        for (number, (found, row)) in found.iter().zip(&sample.rows).enumerate() {
+            let is_line = sample.reader == "lines/1";
+            let id = if is_line { format!("{order}.line{number}") } else { format!("{order}.{number}") };
+            assert_eq!(found["id"], id, "{what}");
+            assert_eq!(found["row"], if is_line { Value::from("line") } else { Value::Null }, "{what}");
+            let data = found["data"].as_str().map(|text| text.as_bytes().to_vec());
+            let base64 = || STANDARD.decode(found["data_base64"].as_str().unwrap()).unwrap();
+            assert!(data.unwrap_or_else(base64) == *row, "{what}: row {number} is another one");
+            // Whoever has it goes on behind it.
+            let rest = bench.read(&format!("from={id}&limit=1")).await;
+            let next = sample.rows.get(number + 1);
+            let goes_on = next.is_some() == rest.first().is_some_and(|next| next["object"] == order);
+            assert!(goes_on, "{what}: after {id} comes {rest:.80?}");
+        }
+    }
+}
+
+/// What a server of inbox version 3 has done, and what it streamed of that, are in the fixture.
+async fn what_was_done_by_a_server_of_before_keeps_its_positions(home: Home) {
+    let (home, streamed) = home.of_version_3();
+    let stores = Stores::from([("events".to_owned(), Arc::new(Kept::of_version_3()) as Arc<dyn BlobStore>)]);
+    let site = Site::at(home, &config(&[]), stores).await;
+    let (_, now) = site.ask(ask("/v1/events")).await;
+    assert_eq!(now, streamed);
+    let lines: Vec<&str> = streamed.lines().collect();
+    for (number, line) in lines.iter().enumerate() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let (_, rest) = site.ask(ask(&format!("/v1/events?from={}", id(&event)))).await;
+        assert_eq!(rest.lines().collect::<Vec<_>>(), lines[number + 1..], "after {line}");
+    }
+    let rows = site.app.inbox.done_from(0, 99).await.unwrap();
+    assert_eq!(rows.len(), 5);
+    assert!(rows.iter().all(|row| row.reader.is_none()), "nothing was recorded then");
+
+    // Done again, it has a new place, and there the numbers of today.
+    let raw = rows.iter().find(|row| row.key.ends_with(".bin.zst")).unwrap();
+    let inbox = &site.app.inbox;
+    inbox.replay(raw.id, now_ms()).await.unwrap();
+    let claim = inbox.claim(9, now_ms()).await.unwrap().claims.into_iter().find(|claim| claim.id == raw.id);
+    let claim = claim.unwrap();
+    let store = site.app.stores["events"].clone();
+    let found = Content::open(store, claim.place(), &site.app.fetch).await.unwrap();
+    inbox.finish(&claim, Report::of(&found, now_ms()), Box::new(NoEffect)).await.unwrap();
+    let (_, again) = site.ask(ask("/v1/events?from=5")).await;
+    let again: Vec<Value> = again.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(again.iter().map(id).collect::<Vec<_>>(), ["6.line0", "6.line1"]);
+    assert_eq!(data(&again), ["no newlinetwo", "lines"]);
+}
+
+async fn an_event_that_is_too_large_is_an_error_that_names_the_limit(home: Home) {
+    let bench = Bench::new(home, &["--events-max-event-bytes", "100B"]).await;
+    bench.done("large", &[&b"small\n"[..], &[b'x'; 101]].concat()).await;
+    bench.done("next", b"next\n").await;
+    let events = bench.read("").await;
+    assert_eq!(id(&events[0]), "1");
+    let said = events[0]["error"].as_str().unwrap();
+    assert!(said.contains("event 1 of the object") && said.contains("events.max_event_bytes"), "{said}");
+    assert_eq!(data(&events[1..]), ["next"]);
+}
+
+async fn an_object_of_a_format_to_come_has_no_positions_until_a_server_knows_it(home: Home) {
+    let bench = Bench::new(home, &[]).await;
+    let mut sample = samples().remove(0);
+    let format = sample.put.metadata.iter_mut().find(|(name, _)| name == "sluicegate-encoder").unwrap();
+    format.1 = "parquet".to_owned();
+    bench.done_as(&sample.key, &sample.stored, sample.put.metadata).await;
+    let events = bench.read("").await;
+    assert_eq!((events.len(), id(&events[0])), (1, "1"));
+    assert!(events[0]["error"].as_str().unwrap().contains("parquet/1"), "{}", events[0]);
+    let row = bench.site.app.inbox.row(1).await.unwrap().unwrap();
+    assert_eq!(row.reader, Some(Reading::Unread("parquet/1".to_owned())));
 }

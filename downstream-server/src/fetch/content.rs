@@ -9,11 +9,13 @@ use blob_store::{BlobStore, ByteStream, ObjectInfo};
 use bytes::Bytes;
 use contract::{MetadataError, ObjectKey, ObjectMetadata};
 use futures_util::StreamExt as _;
+use object_format::Rows;
 
 use super::decode::Decoder;
 use super::{FetchError, Lines};
 use crate::config::FetchConfig;
 use crate::inbox::{Identity, Place};
+use crate::reading::Reading;
 
 /// Times that an object is taken up again within one attempt.
 const RESUMES: u32 = 16;
@@ -25,6 +27,7 @@ pub struct Content {
     limits: FetchConfig,
     info: ObjectInfo,
     metadata: Option<ObjectMetadata>,
+    reading: Reading,
     body: ByteStream,
     /// Bytes as stored that were read while waiting for a turn.
     ahead: VecDeque<Bytes>,
@@ -65,6 +68,7 @@ impl Content {
             place: place.clone(),
             limits: limits.clone(),
             info: object.info,
+            reading: Reading::of(metadata.as_ref()),
             metadata,
             body: object.body,
             ahead: VecDeque::new(),
@@ -101,11 +105,17 @@ impl Content {
                 self.finished = true;
                 piece = Some(self.decoder.finish()?).filter(|last| !last.is_empty());
             }
-            let Some(piece) = piece else { break };
-            self.decoded += piece.len() as u64;
-            self.bound_expansion()?;
-            self.lines.pass(&piece);
-            return Ok(Some(piece));
+            if let Some(piece) = &piece {
+                self.decoded += piece.len() as u64;
+                self.bound_expansion()?;
+                self.lines.pass(piece);
+            }
+            if self.finished {
+                self.verify_events()?;
+            }
+            if piece.is_some() {
+                return Ok(piece);
+            }
         }
         Ok(None)
     }
@@ -113,6 +123,11 @@ impl Content {
     /// What the agent wrote beside the object; `None` for objects that are not ours.
     pub fn metadata(&self) -> Option<&ObjectMetadata> {
         self.metadata.as_ref()
+    }
+
+    /// By what the object is to be taken apart.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What the store said about the object.
@@ -256,6 +271,18 @@ impl Content {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Where the agent says that lines are events, there are as many as it says (I10).
+    fn verify_events(&self) -> Result<(), FetchError> {
+        let Some(metadata) = self.metadata.as_ref().filter(|metadata| metadata.rows.is_some()) else {
+            return Ok(());
+        };
+        let (found, expected) = (self.lines.count(), metadata.events);
+        if self.reading == Reading::Rows(Rows::Events) && found != expected {
+            return Err(FetchError::Events { found, expected });
+        }
+        Ok(())
     }
 
     /// What the store keeps as the checksum of an object that is not ours. Many objects have none

@@ -1,11 +1,12 @@
-//! From an object's stream to batches of whole lines, an event each, for those who take objects
-//! in parts.
+//! From an object's stream to batches of its rows, for those who take objects in parts.
 
-use bytes::{Bytes, BytesMut};
-use memchr::memchr;
+use bytes::Bytes;
+use object_format::Rows;
 
-use super::HandlerError;
+use super::rows::{ObjectRows, RowLimit};
+use super::{Delivery, HandlerError};
 use crate::fetch::Content;
+use crate::reading::Reading;
 
 /// How large a batch may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,132 +28,104 @@ impl BatchLimits {
     pub const WHOLE: Self = Self { events: usize::MAX, bytes: 64 << 20, event_bytes: 64 << 20 };
 }
 
-/// Some of an object's events, in their order.
+/// Some of an object's rows, in their order: its events, or, where its format does not keep the
+/// borders of events, its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Number of its first event in the object, from 0. With the delivery's id it names the event
-    /// in every attempt.
+    /// What the rows are.
+    pub rows: Rows,
+    /// Number of its first row in the object, from 0. With the delivery's id it names the row in
+    /// every attempt.
     pub first: u64,
-    /// Events in it, at least one.
-    pub events: u64,
-    /// The events, each ended by a newline.
-    pub lines: Bytes,
+    /// Rows in it, at least one.
+    pub count: u64,
+    /// The rows, each ended by a newline.
+    pub bytes: Bytes,
     /// Whether the object ends with it. Then length and checksum of the whole were right.
     pub is_last: bool,
 }
 
 impl Batch {
-    /// The events, one after the other, without their newlines.
+    /// The rows, one after the other, without their newlines.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let lines = self.lines.split_inclusive(|byte| *byte == b'\n');
-        lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+        let rows = self.bytes.split_inclusive(|byte| *byte == b'\n');
+        rows.map(|row| row.strip_suffix(b"\n").unwrap_or(row))
+    }
+
+    /// The position in its channel of the batch's first event, where that is known; see
+    /// [`Delivery::position_of`].
+    pub fn position(&self, delivery: &Delivery) -> Option<u64> {
+        delivery.position_of(self.first).filter(|_| self.rows == Rows::Events)
+    }
+
+    /// Number of the first row in the object that is behind the batch.
+    pub fn end(&self) -> u64 {
+        self.first + self.count
     }
 }
 
-/// An object's batches. A batch is given out once a byte beyond it has come, or the object's end;
-/// in memory are one batch, one event and one piece of the stream.
+/// An object's batches. A batch is given out once a row beyond it has come, or the object's end;
+/// in memory are one batch, one row and one piece of the stream.
 #[derive(Debug)]
 pub struct Batches<'a> {
-    content: &'a mut Content,
+    rows: ObjectRows<'a>,
     limits: BatchLimits,
-    buffer: BytesMut,
-    /// Number of the batch's first event.
+    /// The row that begins the next batch.
+    ahead: Option<Bytes>,
     first: u64,
-    /// Whole events in the batch so far, and where the last of them ends.
-    events: u64,
-    end: usize,
-    /// How far the buffer was searched for the end of the next event.
-    searched: usize,
-    is_full: bool,
-    ended: bool,
 }
 
 impl<'a> Batches<'a> {
-    /// The batches of an object of which nothing was read.
-    pub fn new(content: &'a mut Content, limits: BatchLimits) -> Self {
-        let buffer = BytesMut::new();
-        Self {
-            content,
-            limits,
-            buffer,
-            first: 0,
-            events: 0,
-            end: 0,
-            searched: 0,
-            is_full: false,
-            ended: false,
-        }
+    /// The batches of an object of which nothing was read. An error if it is of a format that this
+    /// server does not know.
+    pub fn new(content: &'a mut Content, limits: BatchLimits) -> Result<Self, HandlerError> {
+        let reading = content.reading().clone();
+        Self::read_by(content, &reading, limits, "handler.max_event_bytes")
     }
 
-    /// The next batch; `None` after the last one, and for an object without events.
+    /// The same by another reading than the object's own; `setting` says how large an event may be.
+    pub(crate) fn read_by(
+        content: &'a mut Content,
+        reading: &Reading,
+        limits: BatchLimits,
+        setting: &'static str,
+    ) -> Result<Self, HandlerError> {
+        let limit = RowLimit { bytes: limits.event_bytes, setting };
+        Ok(Self { rows: ObjectRows::new(content, reading, limit)?, limits, ahead: None, first: 0 })
+    }
+
+    /// The next batch; `None` after the last one, and for an object without rows.
     pub async fn next(&mut self) -> Result<Option<Batch>, HandlerError> {
-        loop {
-            self.search()?;
-            if (self.is_full && self.buffer.len() > self.end) || (self.ended && self.end > 0) {
-                return Ok(Some(self.take()));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            if let Some(piece) = self.content.next().await? {
-                self.buffer.extend_from_slice(&piece);
-            } else {
-                self.ended = true;
-                if self.buffer.last().is_some_and(|last| *last != b'\n') {
-                    self.buffer.extend_from_slice(b"\n");
-                }
-            }
-        }
-    }
-
-    /// Adds whole events to the batch until it is full.
-    fn search(&mut self) -> Result<(), HandlerError> {
-        while !self.is_full {
-            let found = memchr(b'\n', &self.buffer[self.searched..]);
-            let end = found.map_or(self.buffer.len(), |at| self.searched + at);
-            if end - self.end > self.limits.event_bytes {
-                return Err(HandlerError::Never(Box::new(TooLarge {
-                    number: self.first + self.events,
-                    limit: self.limits.event_bytes,
-                })));
-            }
-            self.searched = end;
-            if found.is_none() {
-                break;
-            }
-            if self.events > 0 && end + 1 > self.limits.bytes {
-                self.is_full = true;
-                break;
-            }
-            self.events += 1;
-            self.end = end + 1;
-            self.searched = self.end;
-            self.is_full = self.events >= self.limits.events as u64 || self.end >= self.limits.bytes;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self) -> Batch {
-        let lines = self.buffer.split_to(self.end).freeze();
-        let batch = Batch {
-            first: self.first,
-            events: self.events,
-            lines,
-            is_last: self.ended && self.buffer.is_empty(),
+        let (mut bytes, mut count) = (Vec::new(), 0);
+        let row = match self.ahead.take() {
+            Some(row) => Some(row),
+            None => self.rows.next().await?,
         };
-        self.first += self.events;
-        (self.events, self.end, self.searched, self.is_full) = (0, 0, 0, false);
-        batch
+        let mut next = row;
+        while let Some(row) = next {
+            if count > 0 && self.is_full(&bytes, count, &row) {
+                self.ahead = Some(row);
+                break;
+            }
+            bytes.extend_from_slice(&row);
+            bytes.push(b'\n');
+            count += 1;
+            next = self.rows.next().await?;
+        }
+        Ok((count > 0).then(|| self.batch(bytes, count)))
     }
-}
 
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "event {number} of the object, counted from 0, is larger than handler.max_event_bytes, which is {limit}"
-)]
-struct TooLarge {
-    number: u64,
-    limit: usize,
+    /// Whether `row` belongs into the next batch.
+    fn is_full(&self, bytes: &[u8], count: u64, row: &[u8]) -> bool {
+        count >= self.limits.events as u64 || bytes.len() + row.len() + 1 > self.limits.bytes
+    }
+
+    fn batch(&mut self, bytes: Vec<u8>, count: u64) -> Batch {
+        let first = self.first;
+        self.first += count;
+        let is_last = self.ahead.is_none();
+        Batch { rows: self.rows.rows(), first, count, bytes: Bytes::from(bytes), is_last }
+    }
 }
 
 #[cfg(test)]

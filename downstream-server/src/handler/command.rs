@@ -61,7 +61,7 @@ impl Command {
     ) -> Result<(), HandlerError> {
         environment.extend(environment::of_batch(delivery, batch));
         let mut file = self.spool().await?;
-        file.write_all(&batch.lines).await.map_err(HandlerError::later)?;
+        file.write_all(&batch.bytes).await.map_err(HandlerError::later)?;
         self.run(environment, file).await
     }
 
@@ -132,7 +132,7 @@ impl Handler for Command {
             Feed::Object => self.whole(delivery, content).await?,
             Feed::Batches(limits) => {
                 let environment = environment::of_object(delivery, content);
-                let mut batches = Batches::new(content, *limits);
+                let mut batches = Batches::new(content, *limits)?;
                 while let Some(batch) = batches.next().await? {
                     if !self.progress.has(&delivery.id, &batch) {
                         self.batch(delivery, &batch, environment.clone()).await?;

@@ -1,5 +1,6 @@
 //! What every handler promises, asked of each of them through the real inbox and workers.
 
+pub(crate) mod mix;
 mod subjects;
 
 use std::sync::Arc;
@@ -108,8 +109,8 @@ async fn each_event_at_least_once_and_in_order(subject: &Subject) {
     }
     let Some(seen) = subject.seen() else { return };
     for object in 0..OBJECTS {
-        let expected = lines(object);
-        let mine = seen.iter().filter(|line| line.starts_with(&format!("object {object} ")));
+        let expected: Vec<_> = lines(object).iter().map(|line| subject.shows(line.as_bytes())).collect();
+        let mine = seen.iter().filter(|line| expected.contains(line));
         // Repeated from the first on or from anywhere, but never past one that was not seen.
         let mut next = 0;
         for line in mine {
@@ -118,6 +119,32 @@ async fn each_event_at_least_once_and_in_order(subject: &Subject) {
             next = next.max(at + 1);
         }
         assert_eq!(next, expected.len(), "{}: lines of object {object}", subject.name);
+    }
+}
+
+/// For each event that went into an object one comes out, byte for byte or as the JSON that it is said to
+/// become, whatever the object's format and codec are (I10).
+async fn one_event_out_for_one_event_in(subject: &Subject) {
+    let site = Site::new();
+    let handler = subject.start(&site).await;
+    let mut had = subject.seen().map_or(0, |seen| seen.len());
+    for sample in mix::samples() {
+        let body = Body::from(sample.stored.clone());
+        site.store.put_if_absent(&sample.key, body, &sample.put).await.unwrap();
+        site.inbox.put(Notice::new("logs", &sample.key), sample.key.clone(), 0).await.unwrap();
+        let done = |rows: &[Row]| rows[0].state == State::Done;
+        let rows = site.work_until(handler.clone(), site.stores(), done).await;
+        let (what, row) = (format!("{}: {}", subject.name, sample.what), &rows[0]);
+        assert_eq!(row.events, sample.events, "{what}");
+        assert_eq!(row.reader.as_ref().map(ToString::to_string).as_deref(), Some(sample.reader), "{what}");
+        let Some(seen) = subject.seen() else { continue };
+        let expected: Vec<_> = sample.rows.iter().map(|row| subject.shows(row)).collect();
+        for (number, (found, expected)) in seen[had..].iter().zip(&expected).enumerate() {
+            let [found, expected] = [found, expected].map(|row| String::from_utf8_lossy(row));
+            assert!(found == expected, "{what}: row {number} is {found:.80?} instead of {expected:.80?}");
+        }
+        assert_eq!(seen.len() - had, expected.len(), "{what}");
+        had = seen.len();
     }
 }
 
@@ -165,6 +192,7 @@ fn resident() -> u64 {
 
 async fn suite(subject: Subject) {
     each_event_at_least_once_and_in_order(&subject).await;
+    one_event_out_for_one_event_in(&subject).await;
     a_failure_leaves_the_object_owed_with_its_reason(&subject).await;
     a_large_object_passes_in_bounded_memory(&subject).await;
 }
@@ -180,13 +208,26 @@ async fn the_ndjson_handler_keeps_what_all_handlers_promise() {
 }
 
 #[tokio::test]
+async fn the_lines_handler_keeps_what_all_handlers_promise() {
+    suite(subjects::lines()).await;
+}
+
+#[tokio::test]
+async fn whoever_is_given_one_event_at_a_time_is_given_each_once() {
+    one_event_out_for_one_event_in(&subjects::command("event")).await;
+    one_event_out_for_one_event_in(&subjects::http("ndjson", "event").await).await;
+    one_event_out_for_one_event_in(&subjects::http("json", "event").await).await;
+    one_event_out_for_one_event_in(&subjects::http("json", "batch").await).await;
+}
+
+#[tokio::test]
 async fn the_command_handler_keeps_what_all_handlers_promise() {
-    suite(subjects::command()).await;
+    suite(subjects::command("object")).await;
 }
 
 #[tokio::test]
 async fn the_http_handler_keeps_what_all_handlers_promise() {
-    suite(subjects::http().await).await;
+    suite(subjects::http("ndjson", "batch").await).await;
 }
 
 #[tokio::test]

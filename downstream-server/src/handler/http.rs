@@ -139,7 +139,7 @@ impl Handler for Http {
         if skip_set_aside(delivery, self.config.set_aside) {
             return Ok(Box::new(NoEffect));
         }
-        let mut batches = Batches::new(content, self.config.batches);
+        let mut batches = Batches::new(content, self.config.batches)?;
         while let Some(batch) = batches.next().await? {
             if !self.progress.has(&delivery.id, &batch) {
                 self.send(delivery, &batch).await?;

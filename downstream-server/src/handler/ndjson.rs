@@ -1,6 +1,6 @@
-//! The `ndjson` handler: every line of every object appended to a file, exactly once.
+//! The handlers `ndjson` and `lines`: every event of every object appended to a file, exactly once.
 //!
-//! Lines are streamed past the file's committed length, the file is synced, and then its new
+//! Events are streamed past the file's committed length, the file is synced, and then its new
 //! length is committed in the transaction that marks the object done. At start, and after a
 //! failure, the file is cut back to the committed length. So at any moment the committed part
 //! of the file holds each done object once, whatever was killed when. What follows it belongs
@@ -9,13 +9,16 @@
 //! A file that is large or old enough is left for the next one, between two objects: see
 //! [`Rotation`]. Which file is written to is committed as well.
 //!
-//! Lines are written byte for byte as they are in the object; only an object that does not end
-//! in a newline gets one. Objects of set-aside events are left out: they are dead letters.
+//! `ndjson` writes each event as one JSON value on a line ([`json`]). `lines` writes the object's
+//! rows byte for byte; only an object that does not end in a newline gets one. A file that was
+//! begun in one form is ended in it: see [`Form`]. Objects of set-aside events are left out: they
+//! are dead letters.
 
 mod files;
+mod form;
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,25 +27,47 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use files::Output;
 pub use files::{OutputError, Rotation};
+pub use form::Form;
 
-use super::{Delivery, Effect, Handler, HandlerError, NoEffect, Outcome};
+use super::rows::{ObjectRows, RowLimit};
+use super::{Delivery, Effect, Handler, HandlerError, NoEffect, Outcome, json};
 use crate::fetch::Content;
 use crate::inbox::{Database, DatabaseError, Inbox};
 
-/// Appends lines to a file.
+/// Bytes that are collected before they are written.
+const WRITE: usize = 256 << 10;
+
+/// What is written where, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputConfig {
+    /// The first file.
+    pub path: PathBuf,
+    /// When the next one begins.
+    pub rotation: Rotation,
+    /// How events stand in a file that begins now.
+    pub form: Form,
+    /// Bytes in an event at most that becomes JSON; an object that holds a larger one is a dead
+    /// letter. Up to six times as many are in memory for it.
+    pub max_event_bytes: usize,
+}
+
+/// Appends events to a file.
 #[derive(Debug)]
 pub struct Ndjson {
     output: Arc<Mutex<Output>>,
+    form: Form,
+    max_event_bytes: usize,
     /// Rotates a file that grows old while nothing arrives.
     aging: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Ndjson {
     /// Opens the file, making it where absent, and cuts off what was never committed.
-    pub async fn open(path: &Path, rotation: Rotation, inbox: &Arc<Inbox>) -> Result<Self, OutputError> {
-        let output = Arc::new(Mutex::new(Output::open(path, rotation, inbox.clone()).await?));
+    pub async fn open(config: &OutputConfig, inbox: &Arc<Inbox>) -> Result<Self, OutputError> {
+        let OutputConfig { path, rotation, form, max_event_bytes } = config;
+        let output = Arc::new(Mutex::new(Output::open(path, *rotation, *form, inbox.clone()).await?));
         let aging = rotation.age.map(|_| tokio::spawn(files::age(Arc::downgrade(&output))));
-        Ok(Self { output, aging })
+        Ok(Self { output, form: *form, max_event_bytes: *max_event_bytes, aging })
     }
 }
 
@@ -57,7 +82,7 @@ impl Drop for Ndjson {
 #[async_trait]
 impl Handler for Ndjson {
     fn name(&self) -> &'static str {
-        "ndjson"
+        self.form.kind()
     }
 
     async fn handle(
@@ -76,14 +101,10 @@ impl Handler for Ndjson {
         let mut turn = Turn::take(&self.output).await;
         turn.output.rotate_if_due().await.map_err(HandlerError::later)?;
         turn.output.check().map_err(HandlerError::later)?;
-        let mut ends_in_newline = true;
-        while let Some(piece) = content.next().await? {
-            ends_in_newline = piece.last() == Some(&b'\n');
-            turn = turn.append(piece).await.map_err(HandlerError::later)?;
-        }
-        if !ends_in_newline {
-            turn = turn.append(Bytes::from_static(b"\n")).await.map_err(HandlerError::later)?;
-        }
+        let turn = match turn.output.form {
+            Form::Lines => turn.lines(content).await?,
+            Form::Json => turn.json(content, self.max_event_bytes).await?,
+        };
         let turn = turn.sync().await.map_err(HandlerError::later)?;
         Ok(Box::new(turn))
     }
@@ -100,6 +121,37 @@ struct Turn {
 impl Turn {
     async fn take(output: &Arc<Mutex<Output>>) -> Self {
         Self { output: output.clone().lock_owned().await, applied: false }
+    }
+
+    /// Writes the object as it is.
+    async fn lines(mut self, content: &mut Content) -> Result<Self, HandlerError> {
+        content.reading().rows()?;
+        let mut ends_in_newline = true;
+        while let Some(piece) = content.next().await? {
+            ends_in_newline = piece.last() == Some(&b'\n');
+            self = self.append(piece).await.map_err(HandlerError::later)?;
+        }
+        if !ends_in_newline {
+            self = self.append(Bytes::from_static(b"\n")).await.map_err(HandlerError::later)?;
+        }
+        Ok(self)
+    }
+
+    /// Writes a JSON value for each row.
+    async fn json(mut self, content: &mut Content, max_event_bytes: usize) -> Result<Self, HandlerError> {
+        let reading = content.reading().clone();
+        let limit = RowLimit { bytes: max_event_bytes, setting: "handler.max_event_bytes" };
+        let mut rows = ObjectRows::new(content, &reading, limit)?;
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next().await? {
+            json::put(&row, &mut lines);
+            lines.push(b'\n');
+            if lines.len() >= WRITE {
+                let full = Bytes::from(std::mem::take(&mut lines));
+                self = self.append(full).await.map_err(HandlerError::later)?;
+            }
+        }
+        self.append(Bytes::from(lines)).await.map_err(HandlerError::later)
     }
 
     async fn append(self, piece: Bytes) -> Result<Self, OutputError> {

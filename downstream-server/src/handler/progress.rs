@@ -10,21 +10,21 @@ use super::batches::Batch;
 /// Objects that are remembered; others begin anew.
 const REMEMBERED: usize = 10_000;
 
-/// The number of the first event that was not taken, by delivery id.
+/// The number of the first row that was not taken, by delivery id.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<HashMap<String, u64>>);
 
 impl Progress {
     /// Whether an earlier attempt has handed the batch over.
     pub(super) fn has(&self, delivery: &str, batch: &Batch) -> bool {
-        self.map().get(delivery).is_some_and(|next| batch.first + batch.events <= *next)
+        self.map().get(delivery).is_some_and(|next| batch.end() <= *next)
     }
 
     /// Remembers that the batch, and all before it, were taken. The last one ends the object.
     pub(super) fn passed(&self, delivery: &str, batch: &Batch) {
         let mut map = self.map();
         if map.len() < REMEMBERED || map.contains_key(delivery) {
-            map.insert(delivery.to_owned(), batch.first + batch.events);
+            map.insert(delivery.to_owned(), batch.end());
         }
     }
 

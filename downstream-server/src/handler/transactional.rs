@@ -62,10 +62,11 @@ impl<T: Transactional> Handler for InTransaction<T> {
         }
         let mut file = tempfile::tempfile().map_err(HandlerError::later)?;
         let mut parts = Vec::new();
-        let mut batches = Batches::new(content, self.0.limits());
-        while let Some(Batch { first, events, lines, is_last }) = batches.next().await? {
-            parts.push(Part { first, events, bytes: lines.len(), is_last });
-            let written = tokio::task::spawn_blocking(move || file.write_all(&lines).map(|()| file)).await;
+        let mut batches = Batches::new(content, self.0.limits())?;
+        while let Some(batch) = batches.next().await? {
+            let bytes = batch.bytes.clone();
+            parts.push(Part { length: bytes.len(), batch: Batch { bytes: Bytes::new(), ..batch } });
+            let written = tokio::task::spawn_blocking(move || file.write_all(&bytes).map(|()| file)).await;
             file = written.map_err(HandlerError::later)?.map_err(HandlerError::later)?;
         }
         Ok(Box::new(Waiting { inner: self.0.clone(), delivery: delivery.clone(), file, parts }))
@@ -80,22 +81,19 @@ struct Waiting<T> {
     parts: Vec<Part>,
 }
 
-/// A batch without its lines.
+/// A batch whose bytes are in the file.
 struct Part {
-    first: u64,
-    events: u64,
-    bytes: usize,
-    is_last: bool,
+    batch: Batch,
+    length: usize,
 }
 
 impl<T: Transactional> Effect for Waiting<T> {
     fn apply(&mut self, transaction: &Database) -> Result<(), DatabaseError> {
         self.file.rewind().map_err(DatabaseError::input)?;
-        for Part { first, events, bytes, is_last } in &self.parts {
-            let mut lines = vec![0; *bytes];
-            self.file.read_exact(&mut lines).map_err(DatabaseError::input)?;
-            let batch =
-                Batch { first: *first, events: *events, lines: Bytes::from(lines), is_last: *is_last };
+        for Part { batch, length } in &self.parts {
+            let mut bytes = vec![0; *length];
+            self.file.read_exact(&mut bytes).map_err(DatabaseError::input)?;
+            let batch = Batch { bytes: Bytes::from(bytes), ..batch.clone() };
             self.inner.apply(transaction, &self.delivery, &batch)?;
         }
         Ok(())

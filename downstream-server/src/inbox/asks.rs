@@ -4,7 +4,8 @@ use contract::{CutId, Notice, ObjectMetadata};
 
 use super::changes::Totals;
 use super::{
-    Gaps, Inbox, InboxError, Keep, Listing, Replayed, Row, Selection, SinkContinuity, State, Suspect, Unknown,
+    Gaps, Inbox, InboxError, Keep, Listing, Output, Replayed, Row, Selection, SinkContinuity, State, Suspect,
+    Unknown,
 };
 use super::{continuity, forks, intake, listing, ranges, replay, retention, rows};
 
@@ -41,25 +42,26 @@ impl Inbox {
         self.scope.as_ref().map_or_else(|| name.to_owned(), |scope| format!("{scope} {name}"))
     }
 
-    /// The committed length of a handler's output; `None` for one that was never added.
-    pub async fn output_length(&self, name: &str) -> Result<Option<u64>, InboxError> {
+    /// What is committed of a handler's output; `None` for one that was never added.
+    pub async fn output(&self, name: &str) -> Result<Option<Output>, InboxError> {
         let name = name.to_owned();
         self.write(move |at, _| {
-            let row = at.query_one("SELECT length FROM outputs WHERE name = ?1", &[(&name).into()])?;
-            Ok(row.map(|row| row.count(0)).transpose()?)
+            let row = at.query_one("SELECT length, form FROM outputs WHERE name = ?1", &[(&name).into()])?;
+            let Some(row) = row else { return Ok(None) };
+            Ok(Some(Output { length: row.count(0)?, form: row.count(1)? }))
         })
         .await
     }
 
-    /// Sets the committed lengths of a handler's outputs, all or none; `None` forgets one.
-    pub async fn set_outputs(&self, outputs: Vec<(String, Option<u64>)>) -> Result<(), InboxError> {
+    /// Sets what is committed of a handler's outputs, all or none; `None` forgets one.
+    pub async fn set_outputs(&self, outputs: Vec<(String, Option<Output>)>) -> Result<(), InboxError> {
         self.write(move |at, _| {
-            for (name, length) in &outputs {
+            for (name, output) in &outputs {
                 at.execute("DELETE FROM outputs WHERE name = ?1", &[name.into()])?;
-                if let Some(length) = *length {
+                if let Some(Output { length, form }) = *output {
                     at.execute(
-                        "INSERT INTO outputs (name, length) VALUES (?1, ?2)",
-                        &[name.into(), length.into()],
+                        "INSERT INTO outputs (name, length, form) VALUES (?1, ?2, ?3)",
+                        &[name.into(), length.into(), form.into()],
                     )?;
                 }
             }

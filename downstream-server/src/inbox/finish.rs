@@ -82,7 +82,7 @@ impl Finish {
             &format!(
                 "UPDATE objects SET state = 'done', identity = ?2, finished_ms = ?3, events = ?4, bytes = ?5,
                                     crc32c = ?6, bucket = ?7, key = ?8, version_id = ?9,
-                                    etag = coalesce(?10, etag), done_order = ?11, replaying = 0,
+                                    etag = coalesce(?10, etag), done_order = ?11, reader = ?12, replaying = 0,
                                     lease_owner = NULL, lease_until_ms = NULL, last_error = NULL
                  WHERE id = ?1 RETURNING {COLUMNS}"
             ),
@@ -98,6 +98,7 @@ impl Finish {
                 report.identity.version_id().or(place.version_id.as_deref()).into(),
                 report.identity.etag().into(),
                 done_order.into(),
+                (&report.reader.to_string()).into(),
             ],
         )?;
         let Some(row) = row else { return Ok(Finished::Lost) };

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Identity;
 use super::rows::Place;
+use crate::fetch::Content;
+use crate::reading::Reading;
 
 /// What a notice did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +58,36 @@ pub struct Claimed {
 pub struct Report {
     /// The identity that the object itself tells.
     pub identity: Identity,
+    /// By what it was taken apart.
+    pub reader: Reading,
     /// Events in it.
     pub events: u64,
     /// Bytes as stored.
     pub bytes: u64,
     /// When the attempt ended.
     pub now_ms: i64,
+}
+
+impl Report {
+    /// What an object was that has come whole.
+    pub(crate) fn of(content: &Content, now_ms: i64) -> Self {
+        Self {
+            identity: content.identity(),
+            reader: content.reading().clone(),
+            events: content.events(),
+            bytes: content.stored_bytes(),
+            now_ms,
+        }
+    }
+}
+
+/// What is committed of a handler's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// Bytes of it that count; for the number of a file, that number.
+    pub length: u64,
+    /// How events stand in it, as the handler numbers its forms.
+    pub form: u64,
 }
 
 /// How a finished attempt was entered.

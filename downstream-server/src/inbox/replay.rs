@@ -89,7 +89,7 @@ fn again(at: &Database, changes: &mut Changes, row: &Row, now_ms: i64) -> Result
     let owed = at.query_one(
         &format!(
             "UPDATE objects SET state = 'owed', next_try_ms = ?2, attempts = 0, deferrals = 0, finished_ms = NULL,
-                                done_order = NULL,
+                                done_order = NULL, reader = NULL,
                                 replaying = CASE WHEN state = 'done' THEN 1 ELSE replaying END
              WHERE id = ?1 AND state NOT IN ('owed', 'fetching') RETURNING {COLUMNS}"
         ),

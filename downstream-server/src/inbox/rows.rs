@@ -5,13 +5,14 @@ use serde::Serialize;
 
 use super::changes::Totals;
 use super::database::{Database, DatabaseError, Record};
+use crate::reading::Reading;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
 
 /// The columns of [`Row`], in the order in which [`Row::read`] takes them.
 pub(super) const COLUMNS: &str = "id, identity, bucket, key, version_id, etag, notice_id, origin, event_ms, \
      received_ms, repeats, state, attempts, replaying, next_try_ms, last_error, finished_ms, done_order, events, \
-     bytes, size, crc32c, lease_owner, deferrals";
+     bytes, size, crc32c, lease_owner, deferrals, reader";
 
 /// Where an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -122,8 +123,11 @@ pub struct Row {
     pub finished_ms: Option<i64>,
     /// Its place in the order in which objects became done, for a done object.
     pub done_order: Option<u64>,
-    /// Events in it, once it is done.
+    /// Events in it, once it is done: as the agent counted them, or the lines of a foreign object.
     pub events: u64,
+    /// By what it was taken apart, once it is done; `None` if the server that did it recorded
+    /// nothing, which is [`Reading::BEFORE`].
+    pub reader: Option<Reading>,
     /// Bytes as stored: as the notice told, or as fetched once it is done.
     pub bytes: u64,
     /// CRC32C of its bytes as stored, once one of our objects is done.
@@ -160,6 +164,7 @@ impl Row {
             finished_ms: row.maybe_integer(16)?,
             done_order: row.maybe_count(17)?,
             events: row.count(18)?,
+            reader: row.maybe_text(24)?.map(|text| Reading::recorded(&text)),
             bytes: if state == State::Done { bytes } else { told.unwrap_or(bytes) },
             crc32c: row.maybe_count(21)?,
             lease_owner: row.maybe_text(22)?,

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::handler::{NoEffect, Outcome};
+use crate::reading::Reading;
 use crate::telemetry::Moment;
 use crate::testing::{Home, handled, inbox, metadata_of, on_each_database};
 use clock::*;
@@ -41,6 +42,8 @@ on_each_database! {
     a_version_that_is_longer_than_any_is_refused_and_the_longest_is_taken,
     an_inbox_whose_tables_are_gone_ends_and_one_of_a_handlers_own_does_not,
     an_inbox_is_ready_as_long_as_a_commit_is_answered_and_within_five_seconds_not,
+    what_an_older_server_does_after_the_upgrade_is_read_as_it_read_it,
+    an_inbox_of_version_3_goes_on_with_its_outputs_and_what_is_owed,
 }
 
 fn cut(channel: u8, number: u64) -> CutId {
@@ -52,7 +55,7 @@ fn notice_of(bucket: &str, cut: &CutId) -> Notice {
 }
 
 fn report(identity: Identity) -> Report {
-    Report { identity, events: 2, bytes: 10, now_ms: 500 }
+    Report { identity, reader: Reading::BEFORE, events: 2, bytes: 10, now_ms: 500 }
 }
 
 async fn put(inbox: &Inbox, notice: Notice) -> Taken {
@@ -92,7 +95,7 @@ async fn an_inbox_of_a_newer_server_is_refused() {
     let error = open(&dir, Arc::new(Metrics::new())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the inbox has version 99, and this server knows versions up to 3; use the newer server"
+        "the inbox has version 99, and this server knows versions up to 4; use the newer server"
     );
 }
 
@@ -119,7 +122,8 @@ async fn an_inbox_of_the_first_version_goes_on_with_all_that_it_knew() {
     assert_eq!((cut_short.attempt, cut_short.identity), (2, cut(0xab, 8).to_string()));
     assert_eq!(cut_short.places.len(), 2);
     assert_eq!(claims.pop().unwrap().attempt, 2);
-    assert_eq!(inbox.output_length("ndjson out.ndjson").await.unwrap(), Some(42));
+    let output = inbox.output("ndjson out.ndjson").await.unwrap();
+    assert_eq!(output, Some(Output { length: 42, form: 1 }));
     let rows = inbox.list(Query { state: Some(State::Done), limit: 99, ..Query::default() }).await.unwrap();
     let mut order: Vec<_> = rows.iter().filter_map(|row| row.done_order).collect();
     order.sort_unstable();
@@ -131,6 +135,61 @@ async fn an_inbox_of_the_first_version_goes_on_with_all_that_it_knew() {
     );
     let sink = inbox.continuity(Default::default(), 9, true).await.unwrap().remove(0);
     assert_eq!(sink.contiguous_to, 6);
+}
+
+async fn an_inbox_of_version_3_goes_on_with_its_outputs_and_what_is_owed(home: Home) {
+    let (home, _) = home.of_version_3();
+    let inbox = home.open().await;
+    let totals = inbox.totals();
+    assert_eq!((totals.done, totals.events), (5, 17));
+    let names = ["events.ndjson", "out.ndjson"].map(|file| inbox.output_name(&format!("ndjson {file}")));
+    let mut outputs = Vec::new();
+    for name in &names {
+        outputs.extend(inbox.output(name).await.unwrap());
+    }
+    assert_eq!(outputs, [Output { length: 377, form: 1 }], "lines, as they were written then");
+    // A cut that was done is done, and what is owed, if anything, is handed out.
+    let done = inbox.list(Query { state: Some(State::Done), limit: 9, ..Query::default() }).await.unwrap();
+    for row in &done {
+        let told = Notice { etag: row.etag.clone(), ..Notice::new(&row.bucket, &row.key) };
+        assert_eq!(put(&inbox, told).await, Taken::Repeated, "{}", row.key);
+    }
+    let claims = inbox.claim(9, i64::MAX / 2).await.unwrap().claims;
+    assert_eq!(claims.len() as u64, totals.owed);
+}
+
+/// What an older server that runs on beside the first upgraded one does to a row: the statements of version 3,
+/// which know no reader.
+async fn as_version_3_does(inbox: &Inbox, id: i64, statement: &'static str) {
+    inbox.write(move |at, _| Ok(at.execute(statement, &[id.into()])?)).await.unwrap();
+}
+
+async fn what_an_older_server_does_after_the_upgrade_is_read_as_it_read_it(home: Home) {
+    const CLAIM: &str = "UPDATE objects SET state = 'fetching', attempts = attempts + 1, lease_owner = 'older/1' WHERE id = ?1";
+    const FINISH: &str = "UPDATE objects SET state = 'done', events = 1, replaying = 0, lease_owner = NULL,
+                              done_order = (SELECT max(value) + 1 FROM counters WHERE name = 'done_order')
+                          WHERE id = ?1";
+    let inbox = home.open().await;
+    put(&inbox, Notice::new("logs", "k")).await;
+    let row = inbox.list(Query { limit: 1, ..Query::default() }).await.unwrap().remove(0);
+    as_version_3_does(&inbox, row.id, CLAIM).await;
+    as_version_3_does(&inbox, row.id, FINISH).await;
+    let row = inbox.row(row.id).await.unwrap().unwrap();
+    assert_eq!((row.state, row.reader), (State::Done, None), "nothing recorded is read as before");
+
+    // Replayed by a server of today it forgets its reader, so whoever finishes it records its own or none.
+    let row = inbox.replay(row.id, 1).await.unwrap().unwrap();
+    let again = claim(&inbox).await.unwrap();
+    let identity = Identity::of_object("logs", "k", None, Some("e1"));
+    let reader = Reading::Rows(object_format::Rows::Lines);
+    let finished = Report { reader: reader.clone(), ..report(identity) };
+    inbox.finish(&again, finished, Box::new(NoEffect)).await.unwrap();
+    assert_eq!(inbox.row(row.id).await.unwrap().unwrap().reader, Some(reader));
+    let row = inbox.replay(row.id, 1).await.unwrap().unwrap();
+    assert_eq!(row.reader, None);
+    as_version_3_does(&inbox, row.id, CLAIM).await;
+    as_version_3_does(&inbox, row.id, FINISH).await;
+    assert_eq!(inbox.row(row.id).await.unwrap().unwrap().reader, None);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use http::Request;
 use super::*;
 use crate::handler::NoEffect;
 use crate::inbox::{Claim, Identity, Keep, Query, Report};
+use crate::reading::Reading;
 use crate::testing::{Hold, Site, config, handled, metadata_of, post, text};
 
 const NOTICE: &str = r#"{"bucket":"logs","key":"a/b.txt"}"#;
@@ -145,7 +146,7 @@ async fn notices_of_one_key_that_come_in_the_wrong_order_are_handed_out_in_the_r
         let [claim] = site.app.inbox.claim(9, now_ms()).await.unwrap().claims.try_into().unwrap();
         assert_eq!(claim.place().version_id.as_deref(), Some(version));
         let identity = Identity::of_object("logs", "k", Some(version), None);
-        let report = Report { identity, events: 1, bytes: 1, now_ms: now_ms() };
+        let report = Report { identity, reader: Reading::BEFORE, events: 1, bytes: 1, now_ms: now_ms() };
         site.app.inbox.finish(&claim, report, Box::new(NoEffect)).await.unwrap();
     }
 }
@@ -252,7 +253,7 @@ async fn a_notice_is_answered_only_after_its_commit_and_a_full_inbox_is_503_i8()
     let claim: Claim = site.app.inbox.claim(1, now_ms()).await.unwrap().claims.remove(0);
     let (hold, holding, let_go) = Hold::new();
     let identity = Identity::of_notice(&Notice::new("logs", "a/b.txt"));
-    let report = Report { identity, events: 1, bytes: 1, now_ms: now_ms() };
+    let report = Report { identity, reader: Reading::BEFORE, events: 1, bytes: 1, now_ms: now_ms() };
     let inbox = site.app.inbox.clone();
     let finishing = tokio::spawn(async move { inbox.finish(&claim, report, Box::new(hold)).await });
     holding.await.unwrap();

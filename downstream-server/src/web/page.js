@@ -113,7 +113,7 @@ function drawLines(lines) {
   const list = $("lines");
   // Whoever has scrolled up to read is left where they are.
   const follows = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
-  list.replaceChildren(...lines.map((line) => element("li", "", line.text)));
+  list.replaceChildren(...lines.map((line) => element("li", line.row, line.text)));
   if (follows) list.scrollTop = list.scrollHeight;
 }
 

@@ -75,6 +75,24 @@ async fn an_object_of_ours_is_held_against_its_own_metadata() {
 }
 
 #[tokio::test]
+async fn an_object_that_holds_more_or_fewer_events_than_it_says_is_never_taken() {
+    let text = b"one\ntwo\nthree\n";
+    for events in [2, 4] {
+        let wrong = ObjectMetadata { events, ..ours(text) };
+        let error = read(stored(&our_key(), text, Some(&wrong)).await, &our_key(), &[]).await.unwrap_err();
+        let expected = format!("the object holds 3 events and says that it holds {events}");
+        assert_eq!((error.to_string(), error.verdict()), (expected, Verdict::Never));
+        // Of what are lines, or were written by an agent of before, nobody can say how many there are.
+        for rows in [None, Some("lines".to_owned())] {
+            let lines = ObjectMetadata { rows, ..wrong.clone() };
+            let store = stored(&our_key(), text, Some(&lines)).await;
+            let (_, content) = read(store, &our_key(), &[]).await.unwrap();
+            assert_eq!(content.events(), events, "as the agent counted them");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_names_a_cut_which_the_object_is_not_is_never_taken() {
     let other = CutId { number: 6, ..ours(b"").cut };
     let metadata = ObjectMetadata { cut: other.clone(), ..ours(b"x") };
@@ -296,7 +314,8 @@ async fn another_object_under_the_key_than_the_notice_told_of_is_known_by_its_et
         Place { bucket: "logs".to_owned(), key: "a".to_owned(), version_id: Some("version-1".to_owned()) };
     let content = Content::open(store, &place, &config(&[]).fetch).await.unwrap();
     content.expect_etag(Some("another")).unwrap();
-    let ours = stored(&our_key(), b"x", Some(&ours(b"x"))).await;
+    let one = ObjectMetadata { events: 1, ..ours(b"x") };
+    let ours = stored(&our_key(), b"x", Some(&one)).await;
     let (_, content) = read(ours, &our_key(), &[]).await.unwrap();
     content.expect_etag(Some("another")).unwrap();
 }

@@ -17,7 +17,7 @@ async fn content(text: &[u8]) -> Content {
 
 async fn batches(text: &[u8], limits: BatchLimits) -> Result<Vec<Batch>, HandlerError> {
     let mut content = content(text).await;
-    let mut batches = Batches::new(&mut content, limits);
+    let mut batches = Batches::new(&mut content, limits)?;
     let mut all = Vec::new();
     while let Some(batch) = batches.next().await? {
         all.push(batch);
@@ -43,19 +43,19 @@ proptest! {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let all = runtime.block_on(batches(text.as_bytes(), limits(events, bytes))).unwrap();
-        let joined: Vec<u8> = all.iter().flat_map(|batch| batch.lines.to_vec()).collect();
+        let joined: Vec<u8> = all.iter().flat_map(|batch| batch.bytes.to_vec()).collect();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         prop_assert_eq!(joined, text.as_bytes());
         let mut first = 0;
         for (number, batch) in all.iter().enumerate() {
-            let count = memchr::memchr_iter(b'\n', &batch.lines).count();
-            prop_assert_eq!(batch.events, count as u64);
+            let count = memchr::memchr_iter(b'\n', &batch.bytes).count();
+            prop_assert_eq!(batch.count, count as u64);
             prop_assert_eq!(batch.first, first);
             prop_assert_eq!(batch.is_last, number + 1 == all.len());
-            prop_assert!(count == 1 || (count <= events && batch.lines.len() <= bytes));
-            first += batch.events;
+            prop_assert!(count == 1 || (count <= events && batch.bytes.len() <= bytes));
+            first = batch.end();
         }
     }
 }
@@ -68,6 +68,7 @@ async fn an_event_beyond_the_limit_is_named_and_never_held_in_memory() {
     };
     assert_eq!(
         error.to_string(),
-        "event 1 of the object, counted from 0, is larger than handler.max_event_bytes, which is 100"
+        "event 1 of the object, counted from 0, is larger than handler.max_event_bytes, which is 100; raise it and \
+         replay the object"
     );
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use object_format::Rows;
+
 use super::super::Delivery;
 use super::super::batches::Batch;
 use crate::fetch::Content;
@@ -39,13 +41,17 @@ pub(super) fn of_object(delivery: &Delivery, content: &Content) -> Vec<(OsString
 
 /// The variables that a batch has in addition.
 pub(super) fn of_batch(delivery: &Delivery, batch: &Batch) -> Vec<(OsString, OsString)> {
+    let count_name = match batch.rows {
+        Rows::Events => "BATCH_EVENTS",
+        Rows::Lines => "BATCH_LINES",
+    };
     let mut variables = vec![
         variable("BATCH_FIRST", &batch.first.to_string()),
-        variable("BATCH_EVENTS", &batch.events.to_string()),
+        variable(count_name, &batch.count.to_string()),
         variable("BATCH_IS_LAST", &batch.is_last.to_string()),
     ];
-    let position = delivery.position_of(batch.first);
-    variables.extend(position.map(|position| variable("BATCH_POSITION", &position.to_string())));
+    variables
+        .extend(batch.position(delivery).map(|position| variable("BATCH_POSITION", &position.to_string())));
     variables
 }
 

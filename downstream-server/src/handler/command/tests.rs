@@ -235,6 +235,23 @@ async fn batches_and_events_come_in_order_with_their_numbers_and_a_failure_ends_
 }
 
 #[tokio::test]
+async fn what_is_no_event_is_called_a_line_to_a_command_i10() {
+    let line = "echo ${SLUICEGATE_BATCH_EVENTS-none} $SLUICEGATE_BATCH_LINES ${SLUICEGATE_BATCH_POSITION-none} \
+                $SLUICEGATE_BATCH_FIRST: $(cat) >> got";
+    let bench = Bench::new(line, &["--handler-feed", "event"]);
+    let text = b"an exception\n\tat a line\n";
+    let metadata = ObjectMetadata {
+        rows: Some("lines".to_owned()),
+        length: text.len() as u64,
+        crc32c: crc32c::crc32c(text),
+        ..ours(CutKind::Events)
+    };
+    let put = PutOptions { metadata: metadata.to_pairs(), ..PutOptions::default() };
+    bench.deliver_as(&delivery(Some(metadata)), text, &put).await.unwrap();
+    assert_eq!(bench.found("got"), "none 1 none 0: an exception\nnone 1 none 1: at a line\n");
+}
+
+#[tokio::test]
 async fn a_command_never_starts_for_an_object_that_turns_out_broken() {
     let bench = Bench::new("touch started", &[]);
     let gzip = PutOptions { content_encoding: Some("gzip".to_owned()), ..PutOptions::default() };

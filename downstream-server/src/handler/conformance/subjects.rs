@@ -7,15 +7,19 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use blob_store::{
     BlobStore, Body, ErrorKind, Object, ObjectInfo, Operation, Page, Part, PutOptions, StoreError, Stored,
     Upload, UploadId,
 };
 use bytes::Bytes;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::super::{
-    Batch, Command, Delivery, Handler, Http, InTransaction, Log, Ndjson, Rotation, Transactional,
+    Batch, Command, Delivery, Form, Handler, Http, InTransaction, Log, Ndjson, OutputConfig, Rotation,
+    Transactional,
 };
 use super::Site;
 use crate::config::HandlerConfig;
@@ -27,6 +31,8 @@ pub(super) struct Subject {
     pub(super) name: &'static str,
     /// What the reason of its failure holds.
     pub(super) reason: &'static str,
+    /// Whether rows come out as JSON values.
+    as_json: bool,
     kind: Kind,
     dir: TempDir,
     /// Where the present site's output is.
@@ -35,14 +41,14 @@ pub(super) struct Subject {
 
 enum Kind {
     Log,
-    Ndjson,
+    File(Form),
     Command(Box<crate::config::CommandConfig>),
     Http(Box<crate::config::HttpConfig>, Traces),
     InTransaction(Traces),
 }
 
-/// Bytes that are remembered; the large object's are not.
-const REMEMBERED: usize = 1 << 20;
+/// Bytes that are remembered: all of the mix, and not all of the large object.
+const REMEMBERED: usize = 16 << 20;
 
 #[derive(Clone, Default)]
 struct Traces {
@@ -69,13 +75,14 @@ impl Transactional for Traces {
     }
 
     fn apply(&self, _: &Database, _: &Delivery, batch: &Batch) -> Result<(), DatabaseError> {
-        let taken = self.take(&batch.lines);
+        let taken = self.take(&batch.bytes);
         if taken { Ok(()) } else { Err(DatabaseError::Refused("broken on purpose".to_owned())) }
     }
 }
 
 fn subject(name: &'static str, reason: &'static str, kind: Kind) -> Subject {
-    Subject { name, reason, kind, dir: TempDir::new().unwrap(), folder: Mutex::default() }
+    let dir = TempDir::new().unwrap();
+    Subject { name, reason, as_json: false, kind, dir, folder: Mutex::default() }
 }
 
 pub(super) fn log() -> Subject {
@@ -83,23 +90,33 @@ pub(super) fn log() -> Subject {
 }
 
 pub(super) fn ndjson() -> Subject {
-    subject("ndjson", "move it away", Kind::Ndjson)
+    Subject { as_json: true, ..subject("ndjson", "move it away", Kind::File(Form::Json)) }
 }
 
-pub(super) fn command() -> Subject {
+pub(super) fn lines() -> Subject {
+    subject("lines", "move it away", Kind::File(Form::Lines))
+}
+
+pub(super) fn command(feed: &str) -> Subject {
     let dir = TempDir::new().unwrap();
-    let line = format!("cd {}; [ ! -e broken ] && exec head -c 1000000 >> seen", dir.path().display());
+    // Whatever ends an input, the next one begins on a line of its own.
+    let line = format!(
+        "cd {} && [ ! -e broken ] && head -c 4000000 >> seen && {{ [ -z \"$(tail -c 1 seen)\" ] || echo >> seen; }}",
+        dir.path().display()
+    );
     let argv = serde_json::json!(["sh", "-c", line]).to_string();
-    let flags = ["--handler-kind", "command", "--handler-command", &argv];
+    let flags = ["--handler-kind", "command", "--handler-command", &argv, "--handler-feed", feed];
     let HandlerConfig::Command(command) = config(&flags).handler else { panic!("no command") };
     Subject { dir, ..subject("command", "exit code 1", Kind::Command(Box::new(command))) }
 }
 
-pub(super) async fn http() -> Subject {
+pub(super) async fn http(format: &str, feed: &str) -> Subject {
     let traces = Traces::default();
     let receiver = traces.clone();
+    let as_json = format == "json";
     let app = Router::new().fallback(async move |body: Bytes| {
-        if receiver.take(&body) { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }
+        let rows = if as_json { elements(&body) } else { body.to_vec() };
+        if receiver.take(&rows) { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -107,10 +124,25 @@ pub(super) async fn http() -> Subject {
     tokio::spawn(async move {
         axum::serve(listener, app.layer(axum::extract::DefaultBodyLimit::disable())).await
     });
-    let HandlerConfig::Http(http) = config(&["--handler-kind", "http", "--handler-url", &url]).handler else {
-        panic!("no http")
-    };
-    subject("http", "500", Kind::Http(Box::new(http), traces))
+    let flags =
+        ["--handler-kind", "http", "--handler-url", &url, "--handler-format", format, "--handler-feed", feed];
+    let HandlerConfig::Http(http) = config(&flags).handler else { panic!("no http") };
+    Subject { as_json, ..subject("http", "500", Kind::Http(Box::new(http), traces)) }
+}
+
+/// The elements of a JSON array, one a line.
+fn elements(array: &[u8]) -> Vec<u8> {
+    let elements: Vec<Value> = serde_json::from_slice(array).unwrap();
+    elements.iter().flat_map(|element| format!("{element}\n").into_bytes()).collect()
+}
+
+/// What README and the operator's manual say that a row is as JSON.
+fn as_json(row: &[u8]) -> Value {
+    match (serde_json::from_slice(row), std::str::from_utf8(row)) {
+        (Ok(value), Ok(_)) => value,
+        (_, Ok(text)) => Value::from(text),
+        (_, Err(_)) => serde_json::json!({ "data_base64": STANDARD.encode(row) }),
+    }
 }
 
 pub(super) fn in_transaction() -> Subject {
@@ -122,13 +154,18 @@ impl Subject {
     pub(super) async fn start(&self, site: &Site) -> Arc<dyn Handler> {
         match &self.kind {
             Kind::Log => Arc::new(Log),
-            Kind::Ndjson => {
+            Kind::File(form) => {
                 // Each site has an inbox of its own, and so an output of its own.
                 let folder = self.dir.path().join(site.dir.path().file_name().unwrap());
                 std::fs::create_dir_all(&folder).unwrap();
                 self.folder.lock().unwrap().clone_from(&folder);
-                let rotation = Rotation { bytes: Some(1), age: None };
-                Arc::new(Ndjson::open(&folder.join("out.ndjson"), rotation, &site.inbox).await.unwrap())
+                let config = OutputConfig {
+                    path: folder.join("out.ndjson"),
+                    rotation: Rotation { bytes: Some(1), age: None },
+                    form: *form,
+                    max_event_bytes: 16 << 20,
+                };
+                Arc::new(Ndjson::open(&config, &site.inbox).await.unwrap())
             }
             Kind::Command(config) => Arc::new(Command::new((**config).clone(), site.inbox.dir().to_owned())),
             Kind::Http(config, _) => Arc::new(Http::new((**config).clone()).unwrap()),
@@ -136,22 +173,33 @@ impl Subject {
         }
     }
 
-    /// The lines that the handler was given; `None` if it shows none.
-    pub(super) fn seen(&self) -> Option<Vec<String>> {
-        let seen = match &self.kind {
+    /// The rows that came out of the handler, as it shows them; `None` if it shows none.
+    pub(super) fn seen(&self) -> Option<Vec<Vec<u8>>> {
+        let seen: Vec<u8> = match &self.kind {
             Kind::Log => return None,
-            Kind::Ndjson => self.outputs().iter().flat_map(|path| std::fs::read(path).unwrap()).collect(),
-            Kind::Command(_) => std::fs::read(self.path("seen")).unwrap(),
+            Kind::File(_) => self.outputs().iter().flat_map(|path| std::fs::read(path).unwrap()).collect(),
+            Kind::Command(_) => std::fs::read(self.path("seen")).unwrap_or_default(),
             Kind::Http(_, traces) | Kind::InTransaction(traces) => traces.seen.lock().unwrap().clone(),
         };
-        Some(String::from_utf8(seen).unwrap().lines().map(str::to_owned).collect())
+        let rows = seen.split_inclusive(|byte| *byte == b'\n').map(|row| row.strip_suffix(b"\n").unwrap());
+        let shown = |row: &[u8]| {
+            let value =
+                self.as_json.then(|| serde_json::from_slice::<Value>(row).expect("JSON on each line"));
+            value.map_or_else(|| row.to_vec(), |value| value.to_string().into_bytes())
+        };
+        Some(rows.map(shown).collect())
+    }
+
+    /// How a row is to come out.
+    pub(super) fn shows(&self, row: &[u8]) -> Vec<u8> {
+        if self.as_json { as_json(row).to_string().into_bytes() } else { row.to_vec() }
     }
 
     /// Breaks or mends the handler; `false` if nothing can break it.
     pub(super) fn set_broken(&self, broken: bool) -> bool {
         match &self.kind {
             Kind::Log => return false,
-            Kind::Ndjson => {
+            Kind::File(_) => {
                 // Somebody else's lines where the next file would be.
                 let next = self.folder.lock().unwrap().join("out-000001.ndjson");
                 if broken {

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use contract::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, Signer};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use object_format::Rows;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::super::Delivery;
 use super::super::batches::Batch;
+use super::super::{Delivery, json};
 use crate::clock::now_ms;
 use crate::config::{Format, HttpConfig};
 
@@ -21,10 +22,15 @@ pub(super) struct Request {
 /// The request of a batch. Its id is the batch's in every attempt.
 pub(super) fn build(config: &HttpConfig, signers: &[Signer], delivery: &Delivery, batch: &Batch) -> Request {
     let (kind, body) = match config.format {
-        Format::Ndjson => ("application/x-ndjson", batch.lines.clone()),
+        Format::Ndjson => ("application/x-ndjson", batch.bytes.clone()),
         Format::Json => ("application/json", array(batch)),
     };
-    let id = format!("{}-{}-{}", delivery.id, batch.first, batch.events);
+    // Numbers of lines are no numbers of events, and an id must not pass for one (I10).
+    let (of_what, count_name) = match batch.rows {
+        Rows::Events => ("", "sluicegate-batch-events"),
+        Rows::Lines => ("line", "sluicegate-batch-lines"),
+    };
+    let id = format!("{}-{of_what}{}-{}", delivery.id, batch.first, batch.count);
     let timestamp_s = u64::try_from(now_ms() / 1000).unwrap_or_default();
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -46,9 +52,9 @@ pub(super) fn build(config: &HttpConfig, signers: &[Signer], delivery: &Delivery
         set("sluicegate-version-id", version);
     }
     set("sluicegate-batch-first", &batch.first.to_string());
-    set("sluicegate-batch-events", &batch.events.to_string());
+    set(count_name, &batch.count.to_string());
     set("sluicegate-batch-is-last", &batch.is_last.to_string());
-    if let Some(position) = delivery.position_of(batch.first) {
+    if let Some(position) = batch.position(delivery) {
         set("sluicegate-batch-position", &position.to_string());
     }
     set(HEADER_ID, &id);
@@ -61,20 +67,15 @@ pub(super) fn build(config: &HttpConfig, signers: &[Signer], delivery: &Delivery
     Request { headers, body }
 }
 
-/// The lines as a JSON array; a line that is no JSON becomes a text.
+/// The rows as a JSON array.
 fn array(batch: &Batch) -> Bytes {
-    let mut array = Vec::with_capacity(batch.lines.len() + 2);
+    let mut array = Vec::with_capacity(batch.bytes.len() + 2);
     array.push(b'[');
-    for line in batch.iter() {
+    for row in batch.iter() {
         if array.len() > 1 {
             array.push(b',');
         }
-        if serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() {
-            array.extend_from_slice(line);
-        } else {
-            let text = serde_json::Value::from(String::from_utf8_lossy(line));
-            array.extend_from_slice(text.to_string().as_bytes());
-        }
+        json::put(row, &mut array);
     }
     array.push(b']');
     Bytes::from(array)

@@ -118,12 +118,52 @@ fn delivery(attempt: u32) -> Delivery {
 }
 
 async fn deliver(http: &Http, attempt: u32, text: &str) -> Result<(), HandlerError> {
+    deliver_as(http, &delivery(attempt), text.as_bytes(), Vec::new()).await
+}
+
+async fn deliver_as(
+    http: &Http,
+    delivery: &Delivery,
+    bytes: &[u8],
+    metadata: Vec<(String, String)>,
+) -> Result<(), HandlerError> {
     let store = Arc::new(MemoryStore::new("logs"));
-    let put = PutOptions { crc32c: crc32c::crc32c(text.as_bytes()), ..PutOptions::default() };
-    store.put_if_absent("k", Body::from(text.as_bytes().to_vec()), &put).await.unwrap();
+    let put = PutOptions { crc32c: crc32c::crc32c(bytes), metadata, ..PutOptions::default() };
+    store.put_if_absent("k", Body::from(bytes.to_vec()), &put).await.unwrap();
     let place = Place { bucket: "logs".to_owned(), key: "k".to_owned(), version_id: None };
     let mut content = Content::open(store, &place, &config(&[]).fetch).await.unwrap();
-    http.handle(&delivery(attempt), &mut content).await.map(drop)
+    http.handle(delivery, &mut content).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_called_a_line_in_each_id_and_header_i10() {
+    let receiver = Receiver::default();
+    let http = http(&receiver.serve().await, &[]);
+    let text = b"{\n  \"pretty\": 1\n}\n";
+    let mut delivery = delivery(1);
+    let metadata = delivery.metadata.as_mut().unwrap();
+    metadata.rows = Some("lines".to_owned());
+    (metadata.length, metadata.crc32c) = (text.len() as u64, crc32c::crc32c(text));
+    let pairs = metadata.to_pairs();
+    deliver_as(&http, &delivery, text, pairs).await.unwrap();
+    assert_eq!(receiver.headers(HEADER_ID), ["the-id-line0-2", "the-id-line2-1"]);
+    assert_eq!(receiver.headers("sluicegate-batch-first"), ["0", "2"]);
+    assert_eq!(receiver.headers("sluicegate-batch-lines"), ["2", "1"]);
+    assert_eq!(receiver.headers("sluicegate-rows"), ["lines", "lines"]);
+    for (headers, _) in &*receiver.got.lock().unwrap() {
+        for name in ["sluicegate-batch-events", "sluicegate-batch-position"] {
+            assert!(!headers.contains_key(name), "{name}: no line has one");
+        }
+    }
+    assert_eq!(receiver.bodies().concat().as_bytes(), text);
+}
+
+#[tokio::test]
+async fn as_json_no_byte_of_an_event_is_lost() {
+    let receiver = Receiver::default();
+    let http = http(&receiver.serve().await, &["--handler-format", "json"]);
+    deliver_as(&http, &delivery(1), b"caf\xe9\n{\"a\":\"caf\xe9\"}\n", Vec::new()).await.unwrap();
+    assert_eq!(receiver.bodies(), [r#"[{"data_base64":"Y2Fm6Q=="},{"data_base64":"eyJhIjoiY2Fm6SJ9"}]"#]);
 }
 
 #[tokio::test]

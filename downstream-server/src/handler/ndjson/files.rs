@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime};
 use output_file::{Disturbed, OutputFile};
 use tokio::sync::Mutex;
 
-use crate::inbox::{Inbox, InboxError};
+use super::form::Form;
+use crate::inbox::{Inbox, InboxError, Output as CommittedOutput};
 
 /// Wait before a next file that could not be begun is tried again.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -78,6 +79,9 @@ pub enum OutputError {
     /// A commit's outcome is unknown.
     #[error("the file's committed length is unknown until a restart")]
     Unknown,
+    /// A later server's.
+    #[error("the file has form {0}, which this server does not know; use the newer server")]
+    Form(u64),
     /// The inbox did not tell or take the committed length.
     #[error("the committed length: {0}")]
     Inbox(#[from] InboxError),
@@ -88,10 +92,14 @@ pub(super) struct Output {
     /// As configured, in its folder's real name.
     base: PathBuf,
     rotation: Rotation,
+    /// How events are to stand in files that begin from now on.
+    wanted: Form,
     inbox: Arc<Inbox>,
     number: u64,
-    /// The name under which the inbox keeps the committed length.
+    /// The name under which the inbox keeps the committed length and the form.
     pub(super) name: String,
+    /// How events stand in this file.
+    pub(super) form: Form,
     pub(super) file: OutputFile,
     made: SystemTime,
     pub(super) committed: u64,
@@ -106,6 +114,7 @@ impl Output {
     pub(super) async fn open(
         path: &Path,
         rotation: Rotation,
+        wanted: Form,
         inbox: Arc<Inbox>,
     ) -> Result<Self, OutputError> {
         let folder = match path.parent() {
@@ -115,16 +124,13 @@ impl Output {
         let folder =
             folder.canonicalize().map_err(|source| OutputError::Io { path: path.to_owned(), source })?;
         let base = folder.join(path.file_name().unwrap_or_default());
-        let number = inbox.output_length(&number_name(&base, &inbox)).await?.unwrap_or_default();
+        let number = inbox.output(&number_name(&base, &inbox)).await?.map_or(0, |output| output.length);
         let (mut file, path) = make(&numbered(&base, number))?;
         let name = output_name(&path, &inbox);
         let found = file.end();
-        let committed = match inbox.output_length(&name).await? {
-            Some(committed) => committed,
-            None if found == 0 => {
-                inbox.set_outputs(vec![(name.clone(), Some(0))]).await?;
-                0
-            }
+        let (committed, form) = match inbox.output(&name).await? {
+            Some(output) => (output.length, Form::of_number(output.form)?),
+            None if found == 0 => (0, wanted),
             None => return Err(OutputError::NotOurs { path, found }),
         };
         if found < committed {
@@ -134,14 +140,29 @@ impl Output {
             tracing::warn!(path = %path.display(), bytes = found - committed, "cutting off lines of an object that was not done");
             file.cut_back(committed)?;
         }
+        let form = if committed == 0 { wanted } else { form };
+        if committed == 0 {
+            inbox.set_outputs(vec![(name.clone(), Some(empty(form)))]).await?;
+        }
+        if form != wanted {
+            tracing::warn!(
+                path = %base.display(),
+                "the file holds events as the handler `{}` writes them, and goes on so; the next file begins as `{}` \
+                 (handler.rotate_bytes, handler.rotate_age), or name another one",
+                form.kind(),
+                wanted.kind()
+            );
+        }
         // Not every file system knows when a file was made.
         let made = file.made().unwrap_or_else(SystemTime::now);
         Ok(Self {
             base,
             rotation,
+            wanted,
             inbox,
             number,
             name,
+            form,
             file,
             made,
             committed,
@@ -193,14 +214,15 @@ impl Output {
             .inbox
             .set_outputs(vec![
                 (self.name.clone(), None),
-                (name.clone(), Some(0)),
-                (number_name(&self.base, &self.inbox), Some(number)),
+                (name.clone(), Some(empty(self.wanted))),
+                (number_name(&self.base, &self.inbox), Some(CommittedOutput { length: number, form: 1 })),
             ])
             .await;
         self.unknown = matches!(committed, Err(InboxError::Poisoned(_)));
         committed?;
         tracing::info!(path = %path.display(), bytes = self.committed, "a file is whole, and the next one begins");
         (self.number, self.name, self.file, self.made, self.committed) = (number, name, file, made, 0);
+        self.form = self.wanted;
         Ok(())
     }
 
@@ -239,6 +261,11 @@ pub(super) async fn age(output: Weak<Mutex<Output>>) {
 fn make(path: &Path) -> Result<(OutputFile, PathBuf), OutputError> {
     let opened = OutputFile::open(path).and_then(|file| Ok((file, path.canonicalize()?)));
     opened.map_err(|source| OutputError::Io { path: path.to_owned(), source })
+}
+
+/// What is committed of a file that holds nothing.
+fn empty(form: Form) -> CommittedOutput {
+    CommittedOutput { length: 0, form: form.number() }
 }
 
 /// The path of a file: the configured one, then numbers before its extension.

@@ -1,6 +1,7 @@
 mod outsiders;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use blob_store::{BlobStore as _, Body, MemoryStore, PutOptions};
@@ -12,14 +13,21 @@ use crate::fetch::FetchError;
 use crate::inbox::{Claim, Finished, InboxError, Place, Report};
 use crate::testing::{config, eventually, inbox};
 
+mod forms;
+
 /// A server's folder, its handler's file, and the store; without workers, so that a test can
 /// stop between any two steps.
 struct Bench {
     dir: TempDir,
     inbox: Arc<Inbox>,
-    rotation: Rotation,
+    config: OutputConfig,
     handler: Ndjson,
     store: Arc<MemoryStore>,
+}
+
+/// The file that lines are appended to in most tests, and the setting of each.
+fn output(file: &str, rotation: Rotation, form: Form) -> OutputConfig {
+    OutputConfig { path: PathBuf::from(file), rotation, form, max_event_bytes: 1000 }
 }
 
 impl Bench {
@@ -29,24 +37,32 @@ impl Bench {
 
     async fn rotating(rotation: Rotation) -> Self {
         let store = Arc::new(MemoryStore::new("logs"));
-        Self::again(TempDir::new().unwrap(), store, rotation).await.unwrap()
+        Self::again(TempDir::new().unwrap(), store, output("out.ndjson", rotation, Form::Lines))
+            .await
+            .unwrap()
     }
 
     async fn over(dir: TempDir, store: Arc<MemoryStore>) -> Result<Self, OutputError> {
-        Self::again(dir, store, Rotation::default()).await
+        Self::again(dir, store, output("out.ndjson", Rotation::default(), Form::Lines)).await
     }
 
-    async fn again(dir: TempDir, store: Arc<MemoryStore>, rotation: Rotation) -> Result<Self, OutputError> {
+    async fn again(dir: TempDir, store: Arc<MemoryStore>, config: OutputConfig) -> Result<Self, OutputError> {
         let inbox = Arc::new(inbox(&dir));
-        let handler = Ndjson::open(&dir.path().join("out.ndjson"), rotation, &inbox).await?;
-        Ok(Self { dir, inbox, rotation, handler, store })
+        let here = OutputConfig { path: dir.path().join(&config.path), ..config.clone() };
+        let handler = Ndjson::open(&here, &inbox).await?;
+        Ok(Self { dir, inbox, config, handler, store })
     }
 
     async fn reopen(self) -> Self {
-        let Self { dir, inbox, rotation, handler, store } = self;
+        let form = self.config.form;
+        self.reopen_as(form).await
+    }
+
+    async fn reopen_as(self, form: Form) -> Self {
+        let Self { dir, inbox, config, handler, store } = self;
         drop(handler);
         inbox.close();
-        Self::again(dir, store, rotation).await.unwrap()
+        Self::again(dir, store, OutputConfig { form, ..config }).await.unwrap()
     }
 
     /// What a power cut at this moment would leave: the files as they are on the disk, in
@@ -60,7 +76,7 @@ impl Bench {
                 fs::copy(self.dir.path().join(&name), copy.path().join(&name)).unwrap();
             }
         }
-        Self::again(copy, self.store.clone(), self.rotation).await.unwrap()
+        Self::again(copy, self.store.clone(), self.config.clone()).await.unwrap()
     }
 
     async fn arrive(&self, key: &str, content: &str) {
@@ -98,13 +114,7 @@ impl Bench {
         content: &Content,
         effect: Box<dyn Effect>,
     ) -> Result<Finished, InboxError> {
-        let report = Report {
-            identity: content.identity(),
-            events: content.events(),
-            bytes: content.stored_bytes(),
-            now_ms: 1_000,
-        };
-        self.inbox.finish(claim, report, effect).await
+        self.inbox.finish(claim, Report::of(content, 1_000), effect).await
     }
 
     /// Works off all that is owed.
@@ -122,7 +132,10 @@ impl Bench {
         let mut names: Vec<_> =
             names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".ndjson")).collect();
         names.sort_by_key(|name| (name.len(), name.clone()));
-        let read = |name: String| (name.clone(), fs::read_to_string(self.dir.path().join(name)).unwrap());
+        let read = |name: String| {
+            let bytes = fs::read(self.dir.path().join(&name)).unwrap();
+            (name, String::from_utf8_lossy(&bytes).into_owned())
+        };
         names.into_iter().map(read).collect()
     }
 
@@ -252,15 +265,16 @@ async fn a_file_that_the_inbox_does_not_know_is_refused_and_left_as_it_is() {
     let inbox = Arc::new(inbox(&dir));
     let path = elsewhere.path().join("out.ndjson");
     fs::write(&path, "theirs\n").unwrap();
+    let config = OutputConfig { path: path.clone(), ..output("", Rotation::default(), Form::Lines) };
     // The second start must not take the first one's question for an answer.
     for _ in 0..2 {
-        let error = Ndjson::open(&path, Rotation::default(), &inbox).await.unwrap_err();
+        let error = Ndjson::open(&config, &inbox).await.unwrap_err();
         assert!(matches!(error, OutputError::NotOurs { found: 7, .. }), "{error}");
         assert_eq!(crate::RunError::from(error).exit_code(), contract::exit::DATA);
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs\n");
     }
     fs::remove_file(&path).unwrap();
-    Ndjson::open(&path, Rotation::default(), &inbox).await.unwrap();
+    Ndjson::open(&config, &inbox).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use super::VERSION;
 const FIRST: usize = 3;
 
 /// The tables as they were then, and one step for each version since; never edited once released.
-const STEPS: [&str; VERSION + 1 - FIRST] = ["
+const STEPS: [&str; VERSION + 1 - FIRST] = [
+    "
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value BIGINT NOT NULL
@@ -120,7 +121,12 @@ CREATE TABLE listings (
     lease_until_ms BIGINT,
     PRIMARY KEY (bucket, prefix)
 );
-"];
+",
+    "
+ALTER TABLE objects ADD COLUMN reader TEXT;
+ALTER TABLE outputs ADD COLUMN form BIGINT NOT NULL DEFAULT 1;
+",
+];
 
 /// Servers that start together prepare one after the other; the number is any.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7264581302)";

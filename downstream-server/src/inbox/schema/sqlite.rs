@@ -5,7 +5,7 @@ use super::super::error::OpenError;
 use super::VERSION;
 
 /// One step a version; a step that has been released is never edited.
-pub(super) const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     "
 -- What notices told us of, one row an object. Times are milliseconds since 1970.
 CREATE TABLE objects (
@@ -180,6 +180,13 @@ CREATE TABLE listings (
     lease_until_ms INTEGER,
     PRIMARY KEY (bucket, prefix)
 ) STRICT, WITHOUT ROWID;
+",
+    "
+-- By what a done object was taken apart, so what its events' numbers count; null: at newlines, by
+-- a server that recorded nothing.
+ALTER TABLE objects ADD COLUMN reader TEXT;
+-- How events stand in the file. 1: the lines as they are in objects; 2: one JSON value a line.
+ALTER TABLE outputs ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
 ",
 ];
 

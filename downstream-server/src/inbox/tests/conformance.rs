@@ -123,13 +123,13 @@ pub(super) async fn a_panicking_effect_undoes_its_object_and_the_inbox_goes_on(h
     let (failed, taken) = tokio::join!(finish, put(&inbox, Notice::new("logs", "other")));
     assert!(matches!(failed, Err(InboxError::Panicked)));
     assert_eq!(taken, Taken::New);
-    assert_eq!(inbox.output_length("half").await.unwrap(), None);
+    assert_eq!(inbox.output("half").await.unwrap(), None);
     assert_eq!(inbox.totals(), Totals { fetching: 1, owed: 1, ..Totals::default() });
     // A panic after the commit takes nothing back, and every other job of the group is answered.
     let finish = inbox.finish(&first, report(identity()), Box::new(Panics(false)));
     let (_, taken) = tokio::join!(finish, put(&inbox, Notice::new("logs", "third")));
     assert_eq!(taken, Taken::New);
-    assert_eq!(inbox.output_length("half").await.unwrap(), Some(1));
+    assert_eq!(inbox.output("half").await.unwrap(), Some(Output { length: 1, form: 1 }));
     assert_eq!((inbox.totals().done, inbox.totals().owed), (1, 2));
 }
 
@@ -265,7 +265,7 @@ pub(super) async fn a_failing_effect_undoes_its_object_and_leaves_the_others_of_
     assert!(matches!(failed, Err(InboxError::Storage(_))));
     assert_eq!(taken, Taken::New);
     assert_eq!(inbox.totals(), Totals { fetching: 1, owed: 2, ..Totals::default() });
-    assert_eq!(inbox.output_length("half").await.unwrap(), None);
+    assert_eq!(inbox.output("half").await.unwrap(), None);
 }
 
 pub(super) async fn a_closed_inbox_is_free_for_the_next_server_even_while_its_handle_is_held(home: Home) {

@@ -100,8 +100,8 @@ async fn each_server_that_shares_an_inbox_has_outputs_of_its_own() {
     let (first, second) = (beside.open().await, home.open().await);
     for inbox in [&first, &second] {
         let name = inbox.output_name("ndjson out.ndjson");
-        assert_eq!(inbox.output_length(&name).await.unwrap(), None);
-        inbox.set_outputs(vec![(name, Some(0))]).await.unwrap();
+        assert_eq!(inbox.output(&name).await.unwrap(), None);
+        inbox.set_outputs(vec![(name, Some(Output { length: 0, form: 2 }))]).await.unwrap();
     }
     let name = second.output_name("ndjson out.ndjson");
     assert_ne!(first.output_name("ndjson out.ndjson"), name);
@@ -177,7 +177,7 @@ async fn a_start_waits_for_a_commit_of_the_start_before_that_is_still_under_way(
     let beside = home.beside();
     let (inbox, database) = (home.open().await, beside.open().await);
     let name = inbox.output_name("ndjson out.ndjson");
-    inbox.set_outputs(vec![(name.clone(), Some(0))]).await.unwrap();
+    inbox.set_outputs(vec![(name.clone(), Some(Output { length: 0, form: 2 }))]).await.unwrap();
     put(&inbox, Notice::new("logs", "k")).await;
     claim(&inbox).await.unwrap();
     // Killed here: what it had asked the database to commit is committed after its end.
@@ -201,7 +201,8 @@ async fn a_start_waits_for_a_commit_of_the_start_before_that_is_still_under_way(
     };
     let (committed, inbox) = tokio::join!(committing, starting);
     committed.unwrap();
-    assert_eq!(inbox.output_length(&name).await.unwrap(), Some(7), "or committed lines would be cut off");
+    let committed = inbox.output(&name).await.unwrap().unwrap();
+    assert_eq!(committed.length, 7, "or committed lines would be cut off");
     assert_eq!((inbox.totals().done, inbox.totals().owed), (1, 0));
 }
 

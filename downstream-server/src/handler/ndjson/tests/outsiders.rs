@@ -1,5 +1,7 @@
 //! What an outsider does to the file while the server runs stops the handler, and never costs a line.
 
+use std::path::Path;
+
 use super::*;
 
 /// What an outsider may do to the file while the server runs.
@@ -111,7 +113,7 @@ async fn what_an_outsider_did_after_an_objects_lines_were_synced_keeps_them_from
         };
         hand.said(&reason.to_string());
         let name = bench.inbox.output_name("ndjson out.ndjson");
-        assert_eq!(bench.inbox.output_length(&name).await.unwrap(), Some(6), "{hand:?}");
+        assert_eq!(bench.inbox.output(&name).await.unwrap().map(|output| output.length), Some(6), "{hand:?}");
         goes_on(hand, bench, &claim).await;
     }
 }
