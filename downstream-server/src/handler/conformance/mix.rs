@@ -119,8 +119,7 @@ fn ours(number: u64, layout: &Layout, bodies: &[Vec<u8>], said: Option<&str>, co
 }
 
 /// An object of somebody else.
-fn foreign(key: &str, text: &[u8]) -> Sample {
-    let codec = if key.ends_with(".gz") { "gzip" } else { "none" };
+fn foreign(key: &str, codec: &str, text: &[u8]) -> Sample {
     let stored = encoded(codec, text);
     let rows = lines(text);
     Sample {
@@ -155,9 +154,9 @@ pub(crate) fn samples() -> Vec<Sample> {
         before(8, &Layout::Text, &some),
         before(9, &Layout::Text, &all),
         before(10, &Layout::Raw, &some),
-        foreign("lines.log", b"a\n\n{\"n\": 1}\r\nlast without a newline"),
-        foreign("packed.gz", b"caf\xe9\n{\"a\":\"caf\xe9\"}\n"),
-        foreign("empty.log", b""),
-        foreign("newlines.log", b"\n\n"),
+        foreign("lines.log", "none", b"a\n\n{\"n\": 1}\r\nlast without a newline"),
+        foreign("packed.gz", "gzip", b"caf\xe9\n{\"a\":\"caf\xe9\"}\n"),
+        foreign("empty.log", "none", b""),
+        foreign("newlines.log", "none", b"\n\n"),
     ]
 }

@@ -1,3 +1,4 @@
+mod forms;
 mod outsiders;
 
 use std::fs;
@@ -12,8 +13,6 @@ use super::*;
 use crate::fetch::FetchError;
 use crate::inbox::{Claim, Finished, InboxError, Place, Report};
 use crate::testing::{config, eventually, inbox};
-
-mod forms;
 
 /// A server's folder, its handler's file, and the store; without workers, so that a test can
 /// stop between any two steps.
