@@ -8,7 +8,7 @@ locals {
   # Without a route to the internet instances need all of these; with one, the function still needs
   # its secret, since it never has a public address.
   interface_endpoints = coalesce(var.network.interface_endpoints, var.network.private ?
-  concat(["secretsmanager", "ec2", "ssm", "ssmmessages", "monitoring"], var.server.pull_queue == null ? [] : ["sqs"]) : ["secretsmanager"])
+  concat(["secretsmanager", "ec2", "ssm", "ssmmessages", "monitoring"], var.server.pull_queue == null && length(var.agents.queues) == 0 ? [] : ["sqs"]) : ["secretsmanager"])
 
   listen_address = var.network.ipv6 ? "[::]" : "0.0.0.0"
   instance = {
@@ -35,6 +35,8 @@ module "network" {
   ingest_cidrs        = var.ingest_cidrs
   balancer            = var.balancer
   netcat              = var.ingest_token_version == null
+  sources             = var.agents.sources
+  upstreams           = var.agents.upstreams
   ports               = var.ports
   tags                = local.tags
 }
@@ -113,6 +115,9 @@ module "agent" {
 
   name              = var.name
   number            = var.agents.number
+  replacement       = var.agents.replacement
+  sources           = var.agents.sources
+  queues            = var.agents.queues
   subnets           = module.network.subnets
   vpc_id            = module.network.vpc_id
   security_group_id = module.network.security_group_ids.agent

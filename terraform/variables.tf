@@ -267,10 +267,14 @@ variable "notifier" {
 # === instances
 
 variable "agents" {
-  description = "The agents: how many, their instances, how objects are laid out and finished; see the module `agent`."
+  description = "The agents: how many, their instances and how these are replaced, ports of further sources, queues and upstreams that sources take from, how objects are laid out and finished; see the modules `agent` and `network`."
   type = object({
     number        = optional(number, 1)
+    replacement   = optional(string, "rolling")
     type          = optional(string)
+    sources       = optional(map(object({ port = number, protocol = optional(string, "tcp") })), {})
+    queues        = optional(list(object({ arn = string, kms_key_arn = optional(string) })), [])
+    upstreams     = optional(map(object({ port = number, cidrs = list(string) })), {})
     partition     = optional(string, "dt=%Y-%m-%d")
     codec         = optional(string, "zstd")
     storage_class = optional(string)

@@ -35,13 +35,14 @@ variables {
 override_module {
   target = module.slot
   outputs = {
-    address           = "10.42.0.20"
-    volume_id         = "vol-0abc"
-    autoscaling_group = "test-agent-0"
-    slot              = "agent-0"
-    config            = ""
-    user_data         = ""
-    role_arn          = "arn:aws:iam::111122223333:role/sluicegate/test"
+    address                 = "10.42.0.20"
+    volume_id               = "vol-0abc"
+    autoscaling_group       = "test-agent-0"
+    slot                    = "agent-0"
+    config                  = ""
+    user_data               = ""
+    role_arn                = "arn:aws:iam::111122223333:role/sluicegate/test"
+    launch_template_version = 7
   }
 }
 
@@ -118,6 +119,130 @@ run "agents_are_spread_over_the_zones" {
     condition     = local.slots == { agent-0 = var.subnets[0], agent-1 = var.subnets[1], agent-2 = var.subnets[0] } && length(output.slots) == 3
     error_message = "agents are not spread"
   }
+}
+
+run "several_agents_are_replaced_one_after_the_other" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { number = 3 }
+
+  assert {
+    condition     = local.rolling && terraform_data.roll[0].triggers_replace == { agent-0 = 7, agent-1 = 7, agent-2 = 7 }
+    error_message = "all instances go at the same time, or a new template does not replace them"
+  }
+}
+
+run "one_agent_is_replaced_by_its_own_group" {
+  command = plan
+  module { source = "./modules/agent" }
+
+  assert {
+    condition     = !local.rolling && length(terraform_data.roll) == 0
+    error_message = "a single agent needs a script to be replaced"
+  }
+}
+
+run "agents_are_replaced_at_once_where_that_is_asked_for" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    number      = 3
+    replacement = "at_once"
+  }
+
+  assert {
+    condition     = !local.rolling && length(terraform_data.roll) == 0
+    error_message = "a machine without `aws` cannot apply"
+  }
+}
+
+run "a_replacement_is_one_of_two" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { replacement = "slow" }
+  expect_failures = [var.replacement]
+}
+
+run "a_queue_is_consumed_and_its_key_used_and_no_other" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    queues = [
+      { arn = "arn:aws:sqs:eu-central-1:111122223333:orders", kms_key_arn = "arn:aws:kms:eu-central-1:111122223333:key/1" },
+      { arn = "arn:aws:sqs:eu-central-1:111122223333:clicks" },
+    ]
+  }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.agent.statement : statement.sid => [statement.actions, statement.resources] if contains(["Consume", "QueueKeys"], statement.sid) } == {
+      Consume = [
+        toset(["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]),
+        toset(["arn:aws:sqs:eu-central-1:111122223333:orders", "arn:aws:sqs:eu-central-1:111122223333:clicks"]),
+      ]
+      QueueKeys = [toset(["kms:Decrypt"]), toset(["arn:aws:kms:eu-central-1:111122223333:key/1"])]
+    }
+    error_message = "the agents may do more, or less, with their queues than docs/aws.md explains"
+  }
+}
+
+run "a_queue_is_named_by_its_arn" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { queues = [{ arn = "https://sqs.eu-central-1.amazonaws.com/111122223333/orders" }] }
+  expect_failures = [var.queues]
+}
+
+run "a_balancer_passes_on_what_further_sources_take" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    balancer = { kind = "internal", subnet_ids = ["subnet-1"], security_group_id = "sg-2" }
+    sources  = { syslog = { port = 5514, protocol = "tcp_udp" }, avro = { port = 4141 } }
+  }
+  override_resource {
+    target          = aws_lb.this
+    override_during = plan
+    values          = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/net/test-agents/1", dns_name = "agents.elb" }
+  }
+  override_resource {
+    target          = aws_lb_target_group.this
+    override_during = plan
+    values          = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/http/1" }
+  }
+
+  assert {
+    condition     = toset([for listener in aws_lb_listener.this : "${listener.protocol} ${listener.port}"]) == toset(["TCP 8080", "TCP 4444", "TCP_UDP 5514", "TCP 4141"])
+    error_message = "a source behind the balancer is not reached"
+  }
+  assert {
+    condition     = alltrue([for group in aws_lb_target_group.this : one(group.health_check).protocol == "TCP" && one(group.health_check).port == "8080"])
+    error_message = "whether an agent takes events is asked where nothing answers TCP"
+  }
+}
+
+run "a_source_has_a_name_of_its_own" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { sources = { http = { port = 9999 } } }
+  expect_failures = [var.sources]
+}
+
+run "a_source_has_a_port_of_its_own" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables { sources = { syslog = { port = 8081 } } }
+  expect_failures = [var.sources]
+}
+
+run "a_further_source_is_never_public" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    balancer      = { kind = "public", subnet_ids = ["subnet-1"], security_group_id = "sg-2", certificate_arn = "arn:aws:acm:eu-central-1:111122223333:certificate/1" }
+    token_version = 1
+    sources       = { syslog = { port = 5514 } }
+  }
+  expect_failures = [var.sources]
 }
 
 run "an_internal_balancer_passes_both_sources_on" {

@@ -100,6 +100,17 @@ run "data_is_encrypted_and_outlives_every_instance" {
   }
 }
 
+run "a_group_that_somebody_else_refreshes_replaces_nothing_by_itself" {
+  command = plan
+  module { source = "./modules/instance" }
+  variables { refresh = false }
+
+  assert {
+    condition     = length(aws_autoscaling_group.this.instance_refresh) == 0 && output.launch_template_version == 1
+    error_message = "a new program replaces the instance beside the others, or nobody can tell that it is new"
+  }
+}
+
 run "programs_come_with_their_checksums_and_no_secret_comes_at_all" {
   command = plan
   module { source = "./modules/instance" }

@@ -89,6 +89,36 @@ run "an_internal_balancer_passes_both_sources_on" {
   }
 }
 
+run "further_sources_are_let_in_by_their_protocols_and_upstreams_are_let_out_to" {
+  command = plan
+  module { source = "./modules/network" }
+  variables {
+    balancer  = "internal"
+    sources   = { syslog = { port = 5514, protocol = "tcp_udp" }, avro = { port = 4141 } }
+    upstreams = { rabbitmq = { port = 5671, cidrs = ["10.0.3.0/24", "2001:db8::/64"] } }
+  }
+
+  assert {
+    condition     = { for name, rule in aws_vpc_security_group_ingress_rule.balancer_to_agent : name => "${rule.ip_protocol} ${rule.from_port}-${rule.to_port}" } == { http = "tcp 8080-8080", netcat = "tcp 4444-4444", avro = "tcp 4141-4141", syslog-tcp = "tcp 5514-5514", syslog-udp = "udp 5514-5514" }
+    error_message = "the balancer does not reach each source by its protocol"
+  }
+  assert {
+    condition     = toset([for rule in aws_vpc_security_group_ingress_rule.producers : "${rule.ip_protocol} ${rule.from_port}"]) == toset(["tcp 8080", "tcp 4444", "tcp 4141", "tcp 5514", "udp 5514"])
+    error_message = "producers do not reach each source by its protocol"
+  }
+  assert {
+    condition     = toset([for rule in aws_vpc_security_group_egress_rule.upstreams : "${rule.from_port} ${coalesce(rule.cidr_ipv4, rule.cidr_ipv6)}"]) == toset(["5671 10.0.3.0/24", "5671 2001:db8::/64"])
+    error_message = "agents do not reach their upstream, or more than it"
+  }
+}
+
+run "an_upstream_has_a_range" {
+  command = plan
+  module { source = "./modules/network" }
+  variables { upstreams = { rabbitmq = { port = 5671, cidrs = ["rabbitmq.internal"] } } }
+  expect_failures = [var.upstreams]
+}
+
 run "netcat_is_closed_where_agents_have_none" {
   command = plan
   module { source = "./modules/network" }

@@ -80,6 +80,19 @@ run "a_private_network_has_every_endpoint_that_instances_ask" {
   }
 }
 
+run "agents_that_consume_a_queue_reach_it_from_a_private_network" {
+  command = plan
+  variables {
+    network = { private = true }
+    agents  = { queues = [{ arn = "arn:aws:sqs:eu-central-1:111122223333:orders" }] }
+  }
+
+  assert {
+    condition     = contains(local.interface_endpoints, "sqs")
+    error_message = "there is no way to the queue"
+  }
+}
+
 run "somebody_elses_server_can_be_told" {
   command = plan
   variables { notify_url = "https://hooks.example.com/s3" }

@@ -3,6 +3,7 @@
 locals {
   public = var.balancer.kind == "public"
   listeners = var.balancer.kind == "none" ? {} : merge(
+    { for name, source in var.sources : name => { port = source.port, protocol = upper(source.protocol), target = source.port } },
     { http = local.public ? { port = 443, protocol = "TLS", target = var.ports.http } : { port = var.ports.http, protocol = "TCP", target = var.ports.http } },
     local.tokens ? {} : { netcat = { port = var.ports.netcat, protocol = "TCP", target = var.ports.netcat } },
   )
@@ -27,11 +28,13 @@ resource "aws_lb_target_group" "this" {
   for_each             = local.listeners
   name_prefix          = substr(each.key, 0, 6)
   port                 = each.value.target
-  protocol             = "TCP"
+  protocol             = each.value.protocol == "TLS" ? "TCP" : each.value.protocol
   vpc_id               = var.vpc_id
   deregistration_delay = 30
   health_check {
+    # Whatever a source speaks: an agent that takes events over HTTP takes them all.
     protocol            = "TCP"
+    port                = var.ports.http
     interval            = 10
     healthy_threshold   = 2
     unhealthy_threshold = 2

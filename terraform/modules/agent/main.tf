@@ -7,6 +7,7 @@ locals {
   tokens = var.token_version != null
   # Most of the volume; the rest is for staging, journals and the file system.
   capacity_gb = floor(var.instance.volume.size_gb * 0.7)
+  queue_keys  = distinct([for queue in var.queues : queue.kms_key_arn if queue.kms_key_arn != null])
   config = templatefile("${path.module}/agent.toml.tftpl", {
     listen         = var.listen_address
     ports          = var.ports
@@ -25,7 +26,10 @@ locals {
     staging_gb     = max(1, floor(var.instance.volume.size_gb * 0.15))
     extra          = var.extra_config
   })
-  slots = { for index in range(var.number) : "agent-${index}" => var.subnets[index % length(var.subnets)] }
+  # One agent is replaced by its own group; of several, one after the other, so that producers always
+  # find one.
+  rolling = var.replacement == "rolling" && var.number > 1
+  slots   = { for index in range(var.number) : "agent-${index}" => var.subnets[index % length(var.subnets)] }
 }
 
 # === the token of producers
@@ -96,6 +100,24 @@ data "aws_iam_policy_document" "agent" {
       resources = [statement.value]
     }
   }
+
+  dynamic "statement" {
+    for_each = length(var.queues) == 0 ? [] : [1]
+    content {
+      sid       = "Consume"
+      actions   = ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+      resources = var.queues[*].arn
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(local.queue_keys) == 0 ? [] : [1]
+    content {
+      sid       = "QueueKeys"
+      actions   = ["kms:Decrypt"]
+      resources = local.queue_keys
+    }
+  }
 }
 
 module "slot" {
@@ -118,6 +140,24 @@ module "slot" {
   ami_id            = var.instance.ami_id
   key_name          = var.instance.key_name
   volume            = var.instance.volume
+  refresh           = !local.rolling
   target_group_arns = [for group in aws_lb_target_group.this : group.arn]
   tags              = var.tags
+}
+
+# === replacement
+
+# What replaces an instance changes the version of its slot's template. All groups know theirs before
+# the first instance goes.
+resource "terraform_data" "roll" {
+  count            = local.rolling ? 1 : 0
+  triggers_replace = { for name, slot in module.slot : name => slot.launch_template_version }
+
+  provisioner "local-exec" {
+    command = join(" ", concat(["bash", "'${path.module}/roll.sh'", var.name],
+    [for name, slot in module.slot : "${name}=${slot.autoscaling_group}"]))
+    environment = { AWS_REGION = data.aws_region.current.name, AWS_DEFAULT_REGION = data.aws_region.current.name }
+  }
+
+  depends_on = [aws_lb_listener.this]
 }

@@ -14,6 +14,17 @@ variable "number" {
   }
 }
 
+variable "replacement" {
+  description = "How the instances of several agents are replaced: `rolling`, one slot at a time, each only once the one before takes events again (needs `aws` where Terraform runs), or `at_once`."
+  type        = string
+  default     = "rolling"
+
+  validation {
+    condition     = contains(["rolling", "at_once"], var.replacement)
+    error_message = "replacement is not rolling or at_once."
+  }
+}
+
 variable "subnets" {
   description = "Subnets with their zones."
   type        = list(object({ id = string, zone = string }))
@@ -109,6 +120,36 @@ variable "kms_key_arn" {
 variable "ports" {
   description = "TCP ports of the HTTP and netcat sources."
   type        = object({ http = number, netcat = number })
+}
+
+variable "sources" {
+  description = "Ports of further sources, by a name for each: sources that `extra_config` brings, such as `{ syslog = { port = 5514, protocol = \"udp\" } }`. Protocols: tcp, udp or tcp_udp. The balancer passes them on; the module `network` opens them."
+  type        = map(object({ port = number, protocol = optional(string, "tcp") }))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name, source in var.sources : can(regex("^[a-z][a-z0-9-]{0,19}$", name)) && !contains(["http", "netcat"], name) && contains(["tcp", "udp", "tcp_udp"], source.protocol)])
+    error_message = "sources has a name that is not 1 to 20 lower-case letters, digits and hyphens, or is that of a source that is there already (http, netcat), or a protocol that is not tcp, udp or tcp_udp."
+  }
+  validation {
+    condition     = alltrue([for source in values(var.sources) : source.port >= 1024 && source.port <= 65535]) && length(distinct(concat([var.ports.http, var.ports.netcat, 8081], values(var.sources)[*].port))) == length(var.sources) + 3
+    error_message = "sources has a port that is not between 1024 and 65535 (agents run without privileges), or that is taken: by another source, or by the admin address (8081)."
+  }
+  validation {
+    condition     = var.balancer.kind != "public" || length(var.sources) == 0
+    error_message = "sources are not public: only the HTTP source has TLS and tokens. Send to it, or use an internal balancer."
+  }
+}
+
+variable "queues" {
+  description = "SQS queues that sources of `extra_config` consume, with the KMS key of each that has its own."
+  type        = list(object({ arn = string, kms_key_arn = optional(string) }))
+  default     = []
+
+  validation {
+    condition     = alltrue([for queue in var.queues : can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]+$", queue.arn))])
+    error_message = "queues holds an arn that is not that of an SQS queue, such as arn:aws:sqs:eu-central-1:111122223333:orders."
+  }
 }
 
 variable "listen_address" {

@@ -122,11 +122,14 @@ resource "aws_autoscaling_group" "this" {
 
   # A new program, configuration or image is a new template, and replaces the instance: first the
   # old one goes, since it holds the volume.
-  instance_refresh {
-    strategy = "Rolling"
-    preferences {
-      min_healthy_percentage = 0
-      max_healthy_percentage = 100
+  dynamic "instance_refresh" {
+    for_each = var.refresh ? [1] : []
+    content {
+      strategy = "Rolling"
+      preferences {
+        min_healthy_percentage = 0
+        max_healthy_percentage = 100
+      }
     }
   }
 

@@ -13,6 +13,11 @@ output "autoscaling_group" {
   value       = aws_autoscaling_group.this.name
 }
 
+output "launch_template_version" {
+  description = "Counts up with each new program, configuration or image."
+  value       = aws_launch_template.this.latest_version
+}
+
 output "slot" {
   description = "The slot's name, as in the metrics."
   value       = var.slot

@@ -132,6 +132,12 @@ variable "volume" {
   }
 }
 
+variable "refresh" {
+  description = "Whether a new program, configuration or image replaces the instance at once; else somebody else starts the refresh of the group."
+  type        = bool
+  default     = true
+}
+
 variable "target_group_arns" {
   description = "Target groups of a load balancer that the instance joins."
   type        = list(string)

@@ -1,14 +1,26 @@
 # Who may talk to whom, all of it. DNS, time and instance metadata need no rule in a VPC.
 
 locals {
-  sources = var.balancer == "public" || !var.netcat ? { http = var.ports.http } : { http = var.ports.http, netcat = var.ports.netcat }
+  # By name, protocol and port; what comes by both protocols has two.
+  sources = merge(concat(
+    [{ http = { port = var.ports.http, protocol = "tcp" } }],
+    var.balancer == "public" || !var.netcat ? [] : [{ netcat = { port = var.ports.netcat, protocol = "tcp" } }],
+    [for name, source in var.sources : { for protocol in split("_", source.protocol) :
+      source.protocol == "tcp_udp" ? "${name}-${protocol}" : name => { port = source.port, protocol = protocol }
+    }],
+  )...)
   senders = length(var.ingest_cidrs) > 0 ? var.ingest_cidrs : [local.cidr]
   # What producers connect to: the balancer's ports, or the agents' own.
-  front = var.balancer == "public" ? { https = 443 } : local.sources
+  front = var.balancer == "public" ? { https = { port = 443, protocol = "tcp" } } : local.sources
   entrances = { for pair in setproduct(keys(local.front), local.senders) : join(" ", pair) => {
-    port  = local.front[pair[0]]
-    range = pair[1]
+    port     = local.front[pair[0]].port
+    protocol = local.front[pair[0]].protocol
+    range    = pair[1]
   } }
+  upstreams = merge([for name, upstream in var.upstreams : { for range in upstream.cidrs : "${name} ${range}" => {
+    port  = upstream.port
+    range = range
+  } }]...)
 }
 
 resource "aws_security_group" "agent" {
@@ -60,7 +72,7 @@ resource "aws_vpc_security_group_ingress_rule" "producers" {
   for_each          = local.entrances
   security_group_id = var.balancer == "none" ? aws_security_group.agent.id : aws_security_group.balancer[0].id
   description       = "Producers, ${each.key}"
-  ip_protocol       = "tcp"
+  ip_protocol       = each.value.protocol
   from_port         = each.value.port
   to_port           = each.value.port
   cidr_ipv4         = strcontains(each.value.range, ":") ? null : each.value.range
@@ -71,9 +83,9 @@ resource "aws_vpc_security_group_ingress_rule" "balancer_to_agent" {
   for_each                     = var.balancer == "none" ? {} : local.sources
   security_group_id            = aws_security_group.agent.id
   description                  = "Load balancer, ${each.key}"
-  ip_protocol                  = "tcp"
-  from_port                    = each.value
-  to_port                      = each.value
+  ip_protocol                  = each.value.protocol
+  from_port                    = each.value.port
+  to_port                      = each.value.port
   referenced_security_group_id = aws_security_group.balancer[0].id
 }
 
@@ -81,9 +93,9 @@ resource "aws_vpc_security_group_egress_rule" "balancer_to_agent" {
   for_each                     = var.balancer == "none" ? {} : local.sources
   security_group_id            = aws_security_group.balancer[0].id
   description                  = "Agents, ${each.key}"
-  ip_protocol                  = "tcp"
-  from_port                    = each.value
-  to_port                      = each.value
+  ip_protocol                  = each.value.protocol
+  from_port                    = each.value.port
+  to_port                      = each.value.port
   referenced_security_group_id = aws_security_group.agent.id
 }
 
@@ -103,6 +115,17 @@ resource "aws_vpc_security_group_egress_rule" "notices" {
   from_port                    = var.ports.server
   to_port                      = var.ports.server
   referenced_security_group_id = aws_security_group.server.id
+}
+
+resource "aws_vpc_security_group_egress_rule" "upstreams" {
+  for_each          = local.upstreams
+  security_group_id = aws_security_group.agent.id
+  description       = "Upstream, ${each.key}"
+  ip_protocol       = "tcp"
+  from_port         = each.value.port
+  to_port           = each.value.port
+  cidr_ipv4         = strcontains(each.value.range, ":") ? null : each.value.range
+  cidr_ipv6         = strcontains(each.value.range, ":") ? each.value.range : null
 }
 
 # S3 and the other APIs of AWS have no fixed addresses, so HTTPS may go anywhere that a route leads to.

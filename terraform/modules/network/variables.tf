@@ -104,6 +104,23 @@ variable "ports" {
   type        = object({ http = number, netcat = number, server = number })
 }
 
+variable "sources" {
+  description = "Ports of further sources of the agents, by a name for each; see the module `agent`."
+  type        = map(object({ port = number, protocol = optional(string, "tcp") }))
+  default     = {}
+}
+
+variable "upstreams" {
+  description = "Where agents fetch events other than from AWS's own services, such as a RabbitMQ: a port and ranges, by a name for each. Nothing else but HTTPS may go out."
+  type        = map(object({ port = number, cidrs = list(string) }))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for upstream in values(var.upstreams) : upstream.port >= 1 && upstream.port <= 65535 && length(upstream.cidrs) > 0 && alltrue([for range in upstream.cidrs : can(cidrhost(range, 0))])])
+    error_message = "upstreams holds a port that is none, or no range such as 10.0.3.0/24."
+  }
+}
+
 variable "netcat" {
   description = "Whether agents have a netcat source, which knows no authentication and is never public."
   type        = bool

@@ -37,7 +37,7 @@ locals {
       metric = "sluicegate_sink_alarm", above = 0, minutes = 1
     }
     dead-cuts = {
-      text   = "The store will never take these cuts: ingest-agent dead list."
+      text   = "The store will never take these cuts: sluicegate-agent dead list."
       metric = "sluicegate_sink_cuts_dead", above = 0, minutes = 1
     }
     damaged = {
