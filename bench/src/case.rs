@@ -39,26 +39,26 @@ const fn case(name: &'static str, shape: Shape) -> Case {
 pub(crate) const HTTP: Case = case("http", Shape::Http(100));
 pub(crate) const NETCAT: Case = case("netcat", Shape::Netcat);
 
-/// What the floor is sent beside cases of `event_bytes`.
-pub(crate) const fn floor(event_bytes: usize, one_in: u32) -> Case {
-    Case { event_bytes, connections: Some(1), one_in, ..case("floor", Shape::Lines) }
+/// What the baseline is sent beside cases of `event_bytes`.
+pub(crate) const fn baseline(event_bytes: usize, one_in: u32) -> Case {
+    Case { event_bytes, connections: Some(1), one_in, ..case("baseline", Shape::Lines) }
 }
 
-/// The floors that stand beside `cases`: one for each size of events.
-pub(crate) fn floors(cases: &[Case]) -> Vec<Case> {
+/// The baselines that stand beside `cases`: one for each size of events.
+pub(crate) fn baselines(cases: &[Case]) -> Vec<Case> {
     let mut sizes: Vec<_> = cases.iter().map(|case| (case.event_bytes, case.one_in)).collect();
     if sizes.is_empty() {
         sizes.push((500, 1));
     }
     sizes.sort_unstable();
     sizes.dedup_by_key(|(bytes, _)| *bytes);
-    sizes.into_iter().map(|(bytes, one_in)| floor(bytes, one_in)).collect()
+    sizes.into_iter().map(|(bytes, one_in)| baseline(bytes, one_in)).collect()
 }
 
 /// Those that run unless others are named.
 pub(crate) const MAIN: &[&str] = &["netcat", "http"];
 
-/// Every case, `floor` apart: that runs beside each size of events.
+/// Every case, `baseline` apart: that runs beside each size of events.
 pub(crate) const CASES: &[Case] = &[
     NETCAT,
     Case {
@@ -132,5 +132,5 @@ pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<Case>> {
             anyhow::anyhow!("no case is called {name:?}: known are all, {}", known.join(", "))
         })
     };
-    names.into_iter().filter(|name| *name != "floor").map(find).collect()
+    names.into_iter().filter(|name| *name != "baseline").map(find).collect()
 }

@@ -1,4 +1,4 @@
-//! What is measured: the floor, the agent, and the peers that are there; each started fresh for every round.
+//! What is measured: the baseline, the agent, and the peers that are there; each started fresh for every round.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::tls::Client;
 /// Who may be started.
 #[derive(Clone, Copy)]
 pub(crate) enum Entrant<'a> {
-    Floor {
+    Baseline {
         /// How often it syncs.
         sync_mib: u16,
     },
@@ -39,7 +39,7 @@ impl Entrant<'_> {
     /// Its name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Floor { .. } => "floor",
+            Self::Baseline { .. } => "baseline",
             Self::Agent { .. } => "sluicegate",
             Self::Peer(found) => found.peer.name,
         }
@@ -48,7 +48,7 @@ impl Entrant<'_> {
     /// The shape in which it takes what `case` sends; `None`: it does not.
     pub(crate) fn takes(self, case: &Case) -> Option<Shape> {
         match self {
-            Self::Floor { .. } => Some(Shape::Lines),
+            Self::Baseline { .. } => Some(Shape::Lines),
             Self::Agent { .. } => Some(case.shape),
             // Codecs and partitions are not set up for them.
             Self::Peer(_) if case.setup != crate::case::DEFAULTS => None,
@@ -59,7 +59,7 @@ impl Entrant<'_> {
     /// Starts it with its files in `dir`, to take events of `shape` and put them to `s3`.
     pub(crate) fn start(self, shape: Shape, dir: &Path, s3: SocketAddr) -> anyhow::Result<Contestant> {
         match self {
-            Self::Floor { sync_mib } => floor(sync_mib, dir, s3),
+            Self::Baseline { sync_mib } => baseline(sync_mib, dir, s3),
             Self::Agent { program, setup, outside } => {
                 let endpoint = outside.map_or_else(|| format!("http://{s3}"), str::to_owned);
                 agent(program, setup, shape, dir, &endpoint)
@@ -73,11 +73,11 @@ impl Entrant<'_> {
 }
 
 /// The plainest program there is.
-fn floor(sync_mib: u16, dir: &Path, s3: SocketAddr) -> anyhow::Result<Contestant> {
+fn baseline(sync_mib: u16, dir: &Path, s3: SocketAddr) -> anyhow::Result<Contestant> {
     let mut command = Command::new(std::env::current_exe()?);
-    let ready = dir.join("floor.ready");
+    let ready = dir.join("baseline.ready");
     command
-        .args(["floor", "--sync-mib", &sync_mib.to_string(), "--endpoint", &s3.to_string(), "--dir"])
+        .args(["baseline", "--sync-mib", &sync_mib.to_string(), "--endpoint", &s3.to_string(), "--dir"])
         .arg(dir);
     let process = Process::start(command.arg("--ready-file").arg(&ready), &ready)?;
     Ok(Contestant { source: Source { addr: process.addr("/addr")?, tls: None }, admin: None, process })

@@ -1,17 +1,17 @@
-//! Measures the agent as a whole process, beside the floor: the plainest program that receives,
+//! Measures the agent as a whole process, beside the baseline: the plainest program that receives,
 //! syncs and puts the same bytes. Every figure of one table comes from the same run, because
 //! machines differ from hour to hour by more than programs do.
 //!
-//! The orchestrator starts three kinds of children: the counting endpoint and the floor (this
+//! The orchestrator starts three kinds of children: the counting endpoint and the baseline (this
 //! program again) and the agent. Load comes from threads of the orchestrator itself.
 
 mod backlog;
+mod baseline;
 mod case;
 mod contestant;
 mod cores;
 mod endpoint;
 mod event;
-mod floor;
 mod latency;
 mod load;
 mod notices;
@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "sluicegate-bench", about = "Measure the ingest agent beside the floor", version)]
+#[command(name = "sluicegate-bench", about = "Measure the ingest agent beside the baseline", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,8 +58,8 @@ enum Command {
         #[arg(long)]
         discard: bool,
     },
-    /// The floor (started by `run`)
-    Floor {
+    /// The baseline (started by `run`)
+    Baseline {
         #[arg(long)]
         ready_file: PathBuf,
         #[arg(long)]
@@ -88,13 +88,13 @@ pub(crate) struct RunArgs {
     /// Another S3 endpoint for the agent, with a bucket `bench`; credentials are those of AWS_ACCESS_KEY_ID
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
-    /// How often the floor syncs
+    /// How often the baseline syncs
     #[arg(long, value_name = "MIB", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) floor_sync_mib: u16,
+    pub(crate) baseline_sync_mib: u16,
     /// Connections that send
     #[arg(long, default_value_t = 4)]
     pub(crate) connections: u32,
-    /// The cases to run, with commas between; `all` is every one (default: netcat,http). The floor always runs.
+    /// The cases to run, with commas between; `all` is every one (default: netcat,http). The baseline always runs.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Then offer half of what was accepted in an open loop, and tell how long acknowledgements took
@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
     /// Also write every round as JSON lines
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
-    /// Also write the multiples of the floor as a plot
+    /// Also write the multiples of the baseline as a plot
     #[arg(long)]
     pub(crate) svg: Option<PathBuf>,
 }
@@ -116,8 +116,8 @@ fn main() -> anyhow::Result<()> {
         Command::Notices(args) => notices::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Endpoint { ready_file, discard } => endpoint::run(&ready_file, discard),
-        Command::Floor { ready_file, dir, endpoint, sync_mib } => {
-            floor::run(&ready_file, &dir, endpoint, sync_mib)
+        Command::Baseline { ready_file, dir, endpoint, sync_mib } => {
+            baseline::run(&ready_file, &dir, endpoint, sync_mib)
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::usage::{self, AnonymousPeak};
 /// How long the endpoint may take to have everything after the last answer.
 const STORED_WITHIN: Duration = Duration::from_secs(600);
 
-/// More than this many events the floor is not sent.
-const FLOOR_EVENTS: u32 = 2_000_000;
+/// More than this many events the baseline is not sent.
+const BASELINE_EVENTS: u32 = 2_000_000;
 
 /// How long nothing may arrive before a peer is taken to have put all that it will.
 const QUIET: Duration = Duration::from_secs(30);
@@ -35,9 +35,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let peers = peer::found();
     let mut rows = Vec::new();
     for number in 0..args.rounds {
-        for floor in case::floors(&cases) {
-            let entrant = Entrant::Floor { sync_mib: args.floor_sync_mib };
-            let row = round(entrant, &floor, args).context("measuring the floor")?;
+        for baseline in case::baselines(&cases) {
+            let entrant = Entrant::Baseline { sync_mib: args.baseline_sync_mib };
+            let row = round(entrant, &baseline, args).context("measuring the baseline")?;
             rows.extend(row.map(checked).transpose()?);
         }
         for case in &cases {
@@ -91,10 +91,10 @@ fn entrants<'a>(case: &Case, args: &'a RunArgs, peers: &'a [Found]) -> Vec<Entra
 /// The row, unless one of ours lost or doubled events. What a peer loses is a figure.
 fn checked(row: Row) -> anyhow::Result<Row> {
     eprintln!("{}", row.json());
-    // The floor knows no lines: an id may lie across the end of each of its objects.
-    let cut = if row.case == "floor" { row.objects } else { 0 };
+    // The baseline knows no lines: an id may lie across the end of each of its objects.
+    let cut = if row.case == "baseline" { row.objects } else { 0 };
     ensure!(
-        !matches!(row.contestant, "floor" | "sluicegate")
+        !matches!(row.contestant, "baseline" | "sluicegate")
             || (row.missing <= cut && row.doubled + row.unknown <= cut),
         "case {} lost or doubled events",
         row.case
@@ -106,7 +106,7 @@ fn checked(row: Row) -> anyhow::Result<Row> {
 fn load_of(entrant: Entrant<'_>, case: &Case, args: &RunArgs) -> Option<Load> {
     let shape = entrant.takes(case)?;
     // It keeps all its bytes on the disk, and its cost is the same for each.
-    let most = if matches!(entrant, Entrant::Floor { .. }) { FLOOR_EVENTS } else { u32::MAX };
+    let most = if matches!(entrant, Entrant::Baseline { .. }) { BASELINE_EVENTS } else { u32::MAX };
     Some(Load {
         shape,
         first: 0,

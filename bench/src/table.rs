@@ -9,7 +9,7 @@ use crate::plot;
 /// One round of one case.
 pub(crate) struct Row {
     pub(crate) case: &'static str,
-    /// Who ran: `floor`, `sluicegate` or a peer.
+    /// Who ran: `baseline`, `sluicegate` or a peer.
     pub(crate) contestant: &'static str,
     pub(crate) events: u32,
     pub(crate) event_bytes: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Row {
 }
 
 const HEAD: &str = "\
-| case | program | events | bytes | accepted a second | in S3 after | CPU-s per million | times the floor | machine's CPU-s \
+| case | program | events | bytes | accepted a second | in S3 after | CPU-s per million | times the baseline | machine's CPU-s \
 per million | peak anonymous | peak resident | objects | PUTs | missing | doubled |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
@@ -83,7 +83,7 @@ fn middle(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Medians per case and program, in the order in which they ran. A multiple is that of the floor of events of the same
+/// Medians per case and program, in the order in which they ran. A multiple is that of the baseline of events of the same
 /// size in the same round.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut out = HEAD.to_owned();
@@ -113,11 +113,12 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     out
 }
 
-/// Each round's CPU time over that of the same round's floor.
+/// Each round's CPU time over that of the same round's baseline.
 fn multiples(rows: &[Row], of: &[&Row]) -> Vec<f64> {
-    let floors = rows.iter().filter(|row| (row.contestant, row.event_bytes) == ("floor", of[0].event_bytes));
+    let baselines =
+        rows.iter().filter(|row| (row.contestant, row.event_bytes) == ("baseline", of[0].event_bytes));
     let cpu = Row::cpu_seconds_per_million;
-    of.iter().zip(floors).map(|(row, floor)| cpu(row) / cpu(floor)).collect()
+    of.iter().zip(baselines).map(|(row, baseline)| cpu(row) / cpu(baseline)).collect()
 }
 
 /// The rounds of each line of a table.
@@ -153,7 +154,7 @@ pub(crate) fn latencies(measured: &[(String, f64, Latency)]) -> String {
     out
 }
 
-/// The multiples of the floor as bars.
+/// The multiples of the baseline as bars.
 pub(crate) fn svg(rows: &[Row]) -> String {
     // Pixels: where bars begin, a row, and the longest bar.
     const LABEL: u32 = 300;
@@ -165,14 +166,14 @@ pub(crate) fn svg(rows: &[Row]) -> String {
     let mut out = plot::head(760.0, height.into());
     let _ = writeln!(
         out,
-        "<text x=\"8\" y=\"16\" font-weight=\"bold\">CPU time over the floor of the same bytes and round</text>"
+        "<text x=\"8\" y=\"16\" font-weight=\"bold\">CPU time over the baseline of the same bytes and round</text>"
     );
     for (index, of) in lines.into_iter().enumerate() {
         let Row { case, contestant, event_bytes, .. } = of[0];
         let y = BAR * (index as u32 + 1);
         let multiple = middle(multiples(rows, &of));
         let fill = match *contestant {
-            "floor" => "#999",
+            "baseline" => "#999",
             "sluicegate" => "#2b6cb0",
             _ => "#b7791f",
         };

@@ -1,4 +1,4 @@
-//! The floor: receives bytes, writes them, syncs them, and puts them as objects of 64 MiB, with
+//! The baseline: receives bytes, writes them, syncs them, and puts them as objects of 64 MiB, with
 //! no framing, no checksum and no answer per event. No durable agent can cost less.
 
 use std::fs::File;
@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Receives on one connection after the other, until it is killed. One write and one sync for each `sync_mib`.
 pub(crate) fn run(ready_file: &Path, dir: &Path, endpoint: SocketAddr, sync_mib: u16) -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("binding the floor")?;
+    let listener = TcpListener::bind("127.0.0.1:0").context("binding the baseline")?;
     let mut log = File::options().create(true).truncate(true).read(true).write(true).open(dir.join("log"))?;
     announce(ready_file, listener.local_addr()?)?;
     let mut s3 = TcpStream::connect(endpoint)?;
@@ -51,7 +51,7 @@ pub(crate) fn run(ready_file: &Path, dir: &Path, endpoint: SocketAddr, sync_mib:
 }
 
 fn put(s3: &mut TcpStream, log: &File, from: u64, length: u64, buffer: &mut [u8]) -> anyhow::Result<()> {
-    s3.write_all(format!("PUT /floor/{from} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
+    s3.write_all(format!("PUT /baseline/{from} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
     let (mut at, end) = (from, from + length);
     while at < end {
         let wanted = buffer.len().min((end - at) as usize);
