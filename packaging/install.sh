@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs one program as it stands on a server or in an image: the program under its installed
-# name, its user, its folders and, unless --no-systemd, its unit.
+# name, its user, its folders, a configuration to begin with and, unless --no-systemd, its unit.
 #
 #   install.sh [--root DIR] [--no-systemd] agent|server PROGRAM
 #
-# The units are looked for in systemd/ beside this script. With --root DIR everything goes below
-# DIR, as for an image. Doing it again changes nothing but the program.
+# Units are looked for in systemd/ beside this script, configurations in etc/. With --root DIR
+# everything goes below DIR, as for an image. Doing it again changes nothing but the program and its
+# unit: a configuration that is there stays as it is.
 set -eu
 
 root=
@@ -54,8 +55,19 @@ install -d -m 0750 -o "$id" -g "$id" "$root/var/lib/sluicegate/$kind"
 install -m 0755 "$program" "$root/usr/bin/.$name.new"
 mv -f "$root/usr/bin/.$name.new" "$root/usr/bin/$name"
 
+for file in "$kind.toml" "$kind.env"; do
+  if [ -e "$here/etc/$file" ] && [ ! -e "$root/etc/sluicegate/$file" ]; then
+    case $file in *.env) mode=0600 ;; *) mode=0644 ;; esac
+    install -m "$mode" "$here/etc/$file" "$root/etc/sluicegate/$file"
+  fi
+done
+
 if [ "$systemd" = yes ]; then
   install -d -m 0755 "$root/usr/lib/systemd/system"
   install -m 0644 "$here/systemd/$name.service" "$root/usr/lib/systemd/system/$name.service"
+  if [ -d "$here/systemd/drop-ins" ]; then
+    install -d -m 0755 "$root/usr/share/sluicegate/$kind"
+    install -m 0644 "$here"/systemd/drop-ins/*.conf "$root/usr/share/sluicegate/$kind/"
+  fi
 fi
 echo "installed $root/usr/bin/$name"

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use command_line::SERVER;
 use contract::{Notice, ObjectMetadata, exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -35,6 +36,7 @@ where
 }
 
 fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Handler>>) -> u8 {
+    SERVER.runs_as(args.first().cloned());
     let config = match read(&args) {
         Ok(Start::Run(config)) => *config,
         Ok(Start::AskHealth { address, certificate }) => {
@@ -54,7 +56,7 @@ fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Hand
             return told(exit::IO, done);
         }
         Ok(Start::ShowVersion) => {
-            return print(&format!("downstream-server {}\n", command_line::version(commit, &formats())));
+            return print(&format!("{SERVER} {}\n", command_line::version(commit, &formats())));
         }
         Ok(Start::Print(text)) => return print(&text),
         Err(mistakes) => {
@@ -153,7 +155,8 @@ async fn serve(config: Config, handler: Option<Arc<dyn Handler>>) -> u8 {
         ended = server => match ended {
             Ok(()) => exit::OK,
             Err(error) => {
-                tracing::error!(error = %crate::workers::with_causes(&error), "the server ended");
+                let help = error.help();
+                tracing::error!(error = %crate::workers::with_causes(&error), help, "the server ended");
                 error.exit_code()
             }
         },

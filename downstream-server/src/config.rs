@@ -369,7 +369,7 @@ fn command() -> clap::Command {
     let switch = |name: &'static str, help: &'static str| {
         clap::Arg::new(name).long(name).help(help).action(clap::ArgAction::SetTrue)
     };
-    let mut command = clap::Command::new("downstream-server")
+    let mut command = clap::Command::new(command_line::SERVER.to_string())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Takes notices, fetches the objects they name and hands them to a handler")
         .after_help(

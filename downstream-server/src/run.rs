@@ -40,7 +40,7 @@ pub struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The address is taken or not ours.
-    #[error("listening on {address} (listen): {source}")]
+    #[error("listening on {address} (listen){}: {source}", command_line::port_help(*.address, .source))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -86,6 +86,9 @@ pub enum RunError {
 impl RunError {
     /// The process's exit code, as in [`contract::exit`].
     pub fn exit_code(&self) -> u8 {
+        if self.refusal().is_some_and(command_line::refused) {
+            return exit::PERMISSION;
+        }
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
             Self::Store { .. }
@@ -101,6 +104,25 @@ impl RunError {
             | Self::ReadyFile { .. }
             | Self::Serve(_)
             | Self::Poisoned(_) => exit::IO,
+        }
+    }
+
+    /// What to do about a folder that the system refuses, if that is why the server did not start.
+    pub(crate) fn help(&self) -> Option<String> {
+        let Self::Inbox(OpenError::Io { source, .. }) = self else { return None };
+        let user = rustix::process::geteuid().as_raw();
+        command_line::refused(source).then(|| command_line::folder_help("dir (--dir)", user))
+    }
+
+    /// What the system said to a start, which it says again if it is a refusal.
+    fn refusal(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::Bind { source, .. }
+            | Self::ReadyFile { source, .. }
+            | Self::Inbox(OpenError::Io { source, .. })
+            | Self::Output(OutputError::Io { source, .. })
+            | Self::Token(TokenFileError::Io { source, .. }) => Some(source),
+            _ => None,
         }
     }
 }

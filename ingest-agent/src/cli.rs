@@ -12,17 +12,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use command_line::AGENT;
 use contract::exit;
 
 use crate::agent::{Agent, Outcome};
 use crate::config::{Config, Flags, Mistakes};
-use crate::error::AgentError;
+use crate::error::{AgentError, StartError};
 use crate::logging::{self, LogControl};
 use crate::signals::{self, StopSignals};
 
 /// Takes events by HTTP and TCP, makes them durable, and ships them as whole S3 objects.
 #[derive(Debug, Parser)]
-#[command(name = "ingest-agent", args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -69,8 +70,8 @@ struct Failure {
 
 /// Runs the program with the arguments and environment of this process; `commit` is that of the build.
 pub fn main(commit: Option<&str>) -> ExitCode {
-    let command = Cli::command().version(command_line::version(commit, &formats()));
-    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    AGENT.runs_as(std::env::args_os().next());
+    let cli = match command(commit).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -84,6 +85,11 @@ pub fn main(commit: Option<&str>) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// The command line, under the name by which this program was called.
+fn command(commit: Option<&str>) -> clap::Command {
+    Cli::command().name(AGENT.to_string()).version(command_line::version(commit, &formats()))
 }
 
 /// Runs an agent until a signal stops it; what the agent's child of another program does, too.
@@ -101,12 +107,7 @@ pub async fn serve(config: Config, log: LogControl) -> Result<Outcome, AgentErro
 
 fn execute(cli: Cli, commit: Option<&str>) -> Result<(), Failure> {
     if let Some(share) = &cli.generate {
-        let called = std::env::args().next().unwrap_or_default();
-        let done = command_line::generate(
-            Cli::command().version(command_line::version(commit, &formats())),
-            &called,
-            share,
-        );
+        let done = command_line::generate(command(commit), &AGENT.to_string(), share);
         return done
             .map_err(|error| Failure::new(exit::IO, &format!("writing below {}", share.display()), &error));
     }
@@ -142,7 +143,17 @@ fn execute(cli: Cli, commit: Option<&str>) -> Result<(), Failure> {
     let log = logging::init(&config.log_level, config.log_format);
     let log = log.map_err(|error| Failure::new(exit::SOFTWARE, "starting the log", &error))?;
     let outcome = runtime.block_on(serve(config, log));
-    let outcome = outcome.map_err(|error| Failure::new(error.exit_code(), "ingest-agent", &error))?;
+    let outcome = outcome.map_err(|error| {
+        let mut failure = Failure::new(error.exit_code(), &AGENT.to_string(), &error);
+        if let AgentError::Start(StartError::Channel { .. }) = error
+            && failure.code == exit::PERMISSION
+        {
+            let user = rustix::process::geteuid().as_raw();
+            failure.text.push_str("; ");
+            failure.text.push_str(&command_line::folder_help("data_dir (--dir)", user));
+        }
+        failure
+    })?;
     tracing::info!("stopped");
     let left = outcome.left.iter().filter(|(_, events)| **events > 0);
     let left: Vec<_> = left.map(|(sink, events)| format!("{events} events of the sink {sink}")).collect();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use command_line::AGENT;
 use contract::exit;
 use durable_channel::disk;
 use durable_channel::{ChannelFailure, CloseError, JournalError, OpenError};
@@ -26,7 +27,7 @@ pub enum StartError {
         error: BindError,
     },
     /// The admin address could not be taken.
-    #[error("taking the admin address {address}")]
+    #[error("taking the admin address {address}{}", command_line::port_help(*.address, .error))]
     Admin {
         /// The address as configured.
         address: SocketAddr,
@@ -46,7 +47,7 @@ pub enum StartError {
     /// The channel holds events for a reader that no sink is any more: they would be kept for ever, or lost.
     #[error(
         "the channel {channel} keeps events for the reader {reader}, but no sink is called so any more; \
-         name it again, or give its events up with: ingest-agent channel retire {dir} {reader}"
+         name it again, or give its events up with: {AGENT} channel retire {dir} {reader}"
     )]
     Unclaimed {
         /// The channel.
@@ -129,13 +130,19 @@ pub enum AgentError {
     },
 }
 
+/// What the system refuses for want of a right it refuses again: a supervisor need not try.
+fn io_code(error: &io::Error, otherwise: u8) -> u8 {
+    if command_line::refused(error) { exit::PERMISSION } else { otherwise }
+}
+
 pub(crate) fn open_code(error: &OpenError) -> u8 {
     match error {
         OpenError::Locked { .. } => exit::UNAVAILABLE,
         OpenError::Options(_) | OpenError::Name(_) => exit::CONFIG,
         // Nothing has failed where descriptors are all in use.
         OpenError::Io { source, .. } if disk::is_out_of_descriptors(source) => exit::UNAVAILABLE,
-        OpenError::Io { .. } | OpenError::NotOpen => exit::IO,
+        OpenError::Io { source, .. } => io_code(source, exit::IO),
+        OpenError::NotOpen => exit::IO,
         OpenError::Damaged { .. } | OpenError::Version { .. } | OpenError::Retired(_) => exit::DATA,
         OpenError::ReaderOpen(_) => exit::SOFTWARE,
     }
@@ -164,9 +171,11 @@ impl StartError {
     /// The exit code that tells a supervisor what kind of help is needed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Admin { .. } | Self::Thread { .. } => exit::UNAVAILABLE,
+            Self::Bind { error, .. } => io_code(error.refusal(), exit::UNAVAILABLE),
+            Self::Admin { error, .. } => io_code(error, exit::UNAVAILABLE),
+            Self::Thread { .. } => exit::UNAVAILABLE,
             Self::Unclaimed { .. } => exit::DATA,
-            Self::ReadyFile { .. } => exit::IO,
+            Self::ReadyFile { error, .. } => io_code(error, exit::IO),
             Self::Channel { error, .. } | Self::Reader { error, .. } => open_code(error),
         }
     }

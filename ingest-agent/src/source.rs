@@ -69,11 +69,18 @@ pub struct SourceContext {
 
 /// A source that could not take its address.
 #[derive(Debug, thiserror::Error)]
-#[error("listening on {address}")]
+#[error("listening on {address}{}", command_line::port_help(*.address, .source))]
 pub struct BindError {
     /// The address as configured.
     pub address: SocketAddr,
     source: std::io::Error,
+}
+
+impl BindError {
+    /// What the system said.
+    pub(crate) fn refusal(&self) -> &std::io::Error {
+        &self.source
+    }
 }
 
 /// Takes the source's address. Needs a tokio runtime; accepts nothing yet.

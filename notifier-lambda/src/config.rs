@@ -1,27 +1,6 @@
 //! The settings, all from the environment, as Lambda gives them.
 //!
-//! | variable | default | what it is |
-//! |---|---|---|
-//! | `SLUICEGATE_NOTIFY_URL` | required | where notices are posted: `https://server/v1/notices` |
-//! | `SLUICEGATE_NOTIFY_SECRET` | one of these | the secret shared with the server: `whsec_` and base64, or text of at least 16 bytes |
-//! | `SLUICEGATE_NOTIFY_SECRET_FILE` | three is | a file with the secret |
-//! | `SLUICEGATE_NOTIFY_SECRET_ID` | required | name or ARN of the secret in AWS Secrets Manager: a text as above, and nothing else |
-//! | `SLUICEGATE_NOTIFY_SECRET_TTL` | `5m` | after this time the file or Secrets Manager is asked again; after a 401 it is asked at once |
-//! | `SLUICEGATE_NOTIFY_CA` | the system's | certificate authorities in PEM that alone are trusted for `https:` (`\n` may stand for a line break) |
-//! | `SLUICEGATE_NOTIFY_CA_FILE` | | a file with them, instead |
-//! | `SLUICEGATE_NOTICE_BODY` | `full` | `minimal` sends bucket and key alone: the server then fetches what lies there by that time |
-//! | `SLUICEGATE_NOTIFY_PREFIX` | | only keys that begin so, decoded |
-//! | `SLUICEGATE_NOTIFY_SUFFIX` | | only keys that end so, decoded |
-//! | `SLUICEGATE_NOTIFY_MIN_SIZE` | `0B` | only objects of at least this size; one whose event tells no size passes |
-//! | `SLUICEGATE_NOTIFY_MAX_SIZE` | none | only objects of at most this size |
-//! | `SLUICEGATE_NOTIFY_CONNECT_TIMEOUT` | `2s` | longest wait for a connection |
-//! | `SLUICEGATE_NOTIFY_TIMEOUT` | `10s` | longest wait for one answer, connecting included; never beyond the invocation's deadline |
-//! | `SLUICEGATE_NOTIFY_DEADLINE_MARGIN` | `500ms` | how long before the invocation's deadline the function gives up and says why |
-//! | `SLUICEGATE_NOTIFY_RETRY_BASE` | `100ms` | wait before the second try; doubles with each try, less up to half of it at random |
-//! | `SLUICEGATE_NOTIFY_RETRY_MAX` | `5s` | longest wait between two tries, unless the server asks for more by `Retry-After` |
-//! | `SLUICEGATE_NOTIFY_CONCURRENCY` | `8` | objects whose notices are sent at once, 1 to 64; those of one object go one after the other |
-//! | `SLUICEGATE_LOG_LEVEL` | `info` | `off`, `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,notifier_lambda=debug` |
-//! | `SLUICEGATE_LOG_FORMAT` | `text` | `text` or `json` |
+#![doc = include_str!("settings.md")]
 //!
 //! Durations are `250ms`, `10s` or `2m`, sizes `1B`, `64KiB`, `5MiB` or `2GiB`. A variable that is set to nothing counts as not set. The
 //! standard `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are followed.

@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod filter;
+mod help;
 pub mod invocation;
 pub mod keyring;
 pub mod logging;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 pub use config::Config;
+pub use help::help;
 pub use invocation::{Answer, InvocationError, Notifier, Summary};
 use relay::OpenError;
 

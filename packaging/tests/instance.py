@@ -2,9 +2,10 @@
 
 The user data is rendered by Terraform from the whole configuration (terraform/tests/render). In the
 root, `aws`, the metadata service, `mount` and `systemctl` are stand-ins; bash, checksums, mkfs, blkid,
-users, files and the programs are real. The units are then verified and rated by systemd of that root.
+users, files and the programs are real. Then the root's own systemd verifies and rates the units, boots,
+and starts them from what was installed.
 
-Not booted: no systemd runs, and no kernel attaches a volume.
+No kernel attaches a volume.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import re
 import shutil
 import subprocess
 import sys
+
+from booted import Booted, copy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # systemd's own scale: 0 is closed, 10 is open. What runs as root for a second may be less closed.
@@ -103,8 +106,7 @@ class Instance:
     def __init__(self, work, base, slot, user_data, volume):
         self.root = work / slot
         self.user_data = user_data
-        shutil.rmtree(self.root, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(base), str(self.root)], check=True)
+        copy(base, self.root)
         stand_in = self.root / "stand-in"
         (stand_in / "bin").mkdir(parents=True)
         for name, text in STAND_INS.items():
@@ -226,6 +228,17 @@ def units_hold(instance, program):
         assert done.returncode == 0, f"{unit} is open for more than {THRESHOLDS[unit] / 10}"
 
 
+def serves_in_its_sandbox(instance, program):
+    name = f"sluicegate-{program}"
+    say(f"{name}.service starts from what was installed, in its whole sandbox")
+    fstab = instance.root / "etc/fstab"
+    fstab.write_text("".join(line for line in fstab.read_text().splitlines(True) if "sluicegate" not in line))
+    with Booted(instance.root) as machine:
+        # As sluicegate-secret.service does, with the stand-in for `aws`.
+        machine.run("/usr/lib/sluicegate/secret.sh", PATH=f"/stand-in/bin:{os.environ['PATH']}")
+        machine.runs(f"{name}.service", (f"/usr/bin/{name}", "--config", f"/etc/sluicegate/{program}.toml", "--health"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="a folder for roots; kept, since one is downloaded")
@@ -237,6 +250,7 @@ def main():
     for slot, program in (("agent-0", "agent"), ("server", "server")):
         instance = installs_itself(work, base, slot, program, user_data[slot])
         units_hold(instance, program)
+        serves_in_its_sandbox(instance, program)
         if program == "agent":
             goes_on_with_its_volume(work, base, slot, user_data[slot], instance)
             refuses_a_changed_file(work, base, slot, user_data[slot])

@@ -118,7 +118,7 @@ async fn server(settings: &Settings) -> anyhow::Result<ExitCode> {
         "SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY" => Some(settings.keys.secret_key.clone()),
         _ => None,
     };
-    let start = Start::from_args(std::iter::once("downstream-server".to_owned()).chain(arguments), secrets)?;
+    let start = Start::from_args(std::iter::once("server".to_owned()).chain(arguments), secrets)?;
     let Start::Run(config) = start else { bail!("the server was not asked to run") };
     start_log();
     ended(Box::pin(downstream_server::run(*config, stop)).await)
@@ -162,7 +162,7 @@ async fn agent(settings: &Settings) -> anyhow::Result<ExitCode> {
     match ingest_agent::cli::serve(config, log).await {
         Ok(_) => Ok(ExitCode::from(exit::OK)),
         Err(error) => {
-            eprintln!("ingest-agent: {:#}", anyhow::Error::from(error));
+            eprintln!("agent: {:#}", anyhow::Error::from(error));
             Ok(ExitCode::from(exit::UNAVAILABLE))
         }
     }

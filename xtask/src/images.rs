@@ -7,10 +7,17 @@ use crate::stage::{Context, Outcome};
 use crate::tools;
 use crate::workspace::{cargo, root, target};
 
-/// Packages come and go in the root of a fresh Debian.
+/// What a test needs that boots a root: namespaces, and the second kind of control groups.
+pub(crate) const BOOTING: &str =
+    "unshare --mount --pid --net --ipc --uts --cgroup --fork sh -c \"mount -t cgroup2 none $DIR\"";
+
+/// Packages come, serve and go in a fresh Debian that is booted.
 pub(crate) fn packages(context: &Context) -> Outcome {
     if let Err(why) = tools::debian(context, "debootstrap", &["debootstrap"]) {
         return Outcome::NotRun(why);
+    }
+    if let Err(why) = tools::may(BOOTING) {
+        return Outcome::NotRun(format!("a root cannot be booted in namespaces, run as root: {why}"));
     }
     Outcome::of([cargo(&["xtask", "package"]), script(Path::new("python3"), "packages")])
 }

@@ -37,7 +37,7 @@ enum Command {
     Package(package::PackageArgs),
     /// Look whether anything that is linked has a known hole (needs the network)
     Advisories,
-    /// Measure the agent, with the floor of the same bytes in the same run
+    /// Measure the agent, with the baseline of the same bytes in the same run
     Bench(bench::BenchArgs),
     /// Kill everything at random for some minutes, then look whether each event is where it should be
     Soak(soak::SoakArgs),

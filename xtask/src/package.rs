@@ -158,7 +158,7 @@ fn share(arch: Arch, dist: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Programs, pages, completions, units and examples in one archive: what install.sh needs.
+/// Programs, pages, completions, units, configurations and examples in one archive: what install.sh needs.
 fn archive(arch: Arch, dist: &Path) -> anyhow::Result<()> {
     let name = format!("sluicegate-{}-linux-{}", env!("CARGO_PKG_VERSION"), arch.name());
     let mut tar = Command::new("tar");
@@ -170,7 +170,7 @@ fn archive(arch: Arch, dist: &Path) -> anyhow::Result<()> {
     tar.arg("--directory").arg(dist).args(PROGRAMS.map(|(_, installed)| installed));
     tar.args([NOTIFIER_ZIP, "share"]);
     tar.arg("--directory").arg(root()).args(["LICENSE", "CHANGELOG.md", "examples"]);
-    tar.arg("--directory").arg(root().join("packaging")).args(["install.sh", "systemd"]);
+    tar.arg("--directory").arg(root().join("packaging")).args(["install.sh", "systemd", "etc"]);
     done(&mut tar)
 }
 

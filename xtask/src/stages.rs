@@ -48,12 +48,12 @@ pub(crate) const STAGES: &[Stage] = &[
     },
     Stage {
         name: "instances",
-        proves: "an instance installs itself; units are sandboxed",
+        proves: "an instance installs itself, boots and serves; units are sandboxed",
         run: terraform::instances,
     },
     Stage {
         name: "packages",
-        proves: "Debian packages install, run and leave in a fresh Debian",
+        proves: "Debian packages install, serve as their units say, and leave, in a fresh Debian",
         run: images::packages,
     },
     Stage {

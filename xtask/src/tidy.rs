@@ -14,8 +14,15 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every file below the root with one of these extensions, build output and state left out.
+/// Every file below the root with one of these extensions.
 fn files(extensions: &[&str]) -> Vec<PathBuf> {
+    let has =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extensions.iter().any(|e| extension == *e));
+    every_file().into_iter().filter(has).collect()
+}
+
+/// Every file below the root, build output and state left out.
+fn every_file() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
@@ -28,7 +35,7 @@ fn files(extensions: &[&str]) -> Vec<PathBuf> {
                 if !skipped {
                     folders.push(path);
                 }
-            } else if path.extension().is_some_and(|extension| extensions.iter().any(|e| extension == *e)) {
+            } else {
                 found.push(path);
             }
         }
@@ -135,6 +142,33 @@ fn every_link_between_documents_leads_somewhere() {
 }
 
 #[test]
+fn every_kept_fixture_is_in_the_list_and_opened_by_a_test_that_exists() {
+    let text = read("docs/upgrades.md");
+    let tests = tests();
+    let mut listed = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with("| `") && line.contains("/fixtures/")) {
+        let spans = code_spans(row);
+        let (path, test) = (spans.first().expect("a row names a path"), spans.last().expect("and a test"));
+        assert!(root().join(path).exists(), "docs/upgrades.md lists {path}, which is not there");
+        assert!(tests.contains(test), "docs/upgrades.md names the test {test}, which does not exist");
+        listed.push(path.clone());
+    }
+    assert!(listed.len() >= 4, "docs/upgrades.md lists only {listed:?}");
+    // Whatever is kept is named by its version.
+    let mut absent = BTreeSet::new();
+    for path in every_file().iter().map(|path| relative(path)) {
+        let Some((_, inside)) = path.split_once("/tests/fixtures/") else { continue };
+        let versioned = inside
+            .split(['/', '-', '.'])
+            .any(|word| word.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok()));
+        if versioned && !listed.iter().any(|listed| path.starts_with(listed.as_str())) {
+            absent.insert(path);
+        }
+    }
+    assert!(absent.is_empty(), "docs/upgrades.md does not list {absent:#?}");
+}
+
+#[test]
 fn every_example_stands_in_the_readme() {
     let text = read("README.md");
     for example in
@@ -142,6 +176,60 @@ fn every_example_stands_in_the_readme() {
     {
         assert!(text.contains(&example), "README.md does not name {example}");
     }
+}
+
+/// Programs as they are built; whoever has installed them has no such program.
+const BUILT: [&str; 3] = ["ingest-agent", "downstream-server", "notifier-lambda"];
+
+/// The commands in a text that call a program by the name it is built by: that name with an argument
+/// behind it. Paths, package names and prose are none.
+fn called_as_built(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, name) in BUILT.iter().flat_map(|name| text.match_indices(name)) {
+        let (before, behind) = (&text[..at], &text[at + name.len()..]);
+        let named = ["/", "-p ", "--package "].iter().any(|other| before.ends_with(other));
+        let argument = behind.strip_prefix([' ', '\n']).is_some_and(|argument| {
+            ["--", "channel ", "dead ", "cost "].iter().any(|start| argument.starts_with(start))
+        });
+        if argument && !named {
+            found.push(text[at..].lines().next().unwrap_or_default());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_command_to_type_is_told_from_a_path_and_a_package() {
+    for text in [
+        "`ingest-agent channel adopt`",
+        "#   ingest-agent --config x",
+        "\ningest-agent dead list",
+        "with `ingest-agent\n--print-config`",
+    ] {
+        assert_eq!(called_as_built(text).len(), 1, "{text}");
+    }
+    for text in [
+        "`ingest-agent/src/cli.rs`",
+        "cargo build -p ingest-agent -p x",
+        "the `ingest-agent` program",
+        "target/release/ingest-agent --bucket b",
+    ] {
+        assert_eq!(called_as_built(text), Vec::<&str>::new(), "{text}");
+    }
+}
+
+#[test]
+fn what_people_are_told_to_type_has_the_name_that_is_installed() {
+    let mut found = Vec::new();
+    for path in files(&["md", "rs", "toml", "tf", "tftpl", "sh", "service", "conf", "yaml", "html", "js"]) {
+        let name = relative(&path);
+        if name == "xtask/src/tidy.rs" || name == "CHANGELOG.md" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a document is text");
+        found.extend(called_as_built(&text).into_iter().map(|line| format!("{name}: {line}")));
+    }
+    assert!(found.is_empty(), "programs under a name that nobody has installed: {found:#?}");
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub fn generate(command: clap::Command, name: &str, share: &Path) -> io::Result<
     // The second line of --version has no place in a page's header.
     let version = command.get_version().and_then(|version| version.lines().next());
     let version = version.unwrap_or_default().to_owned();
-    clap_mangen::generate_to(command.version(version), man)
+    // clap's own `help` is no command to look up, and would bring a page for each of ours once more.
+    clap_mangen::generate_to(command.version(version).disable_help_subcommand(true), man)
 }
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ mod tests {
         let command = clap::Command::new("built-name")
             .version("1.2.3 (abc)\ninbox 1")
             .arg(clap::Arg::new("bucket").long("bucket"))
-            .subcommand(clap::Command::new("dead"));
+            .subcommand(clap::Command::new("dead").subcommand(clap::Command::new("list")));
         generate(command, "/usr/bin/installed-name", share.path()).unwrap();
         for file in [
             "bash-completion/completions/installed-name",
@@ -50,6 +51,7 @@ mod tests {
             "fish/vendor_completions.d/installed-name.fish",
             "man/man1/installed-name.1",
             "man/man1/installed-name-dead.1",
+            "man/man1/installed-name-dead-list.1",
         ] {
             let text = fs::read_to_string(share.path().join(file)).unwrap();
             assert!(text.contains("installed"), "{file}: {text}");
@@ -57,5 +59,7 @@ mod tests {
         }
         let page = fs::read_to_string(share.path().join("man/man1/installed-name.1")).unwrap();
         assert!(page.contains("bucket") && page.contains("1.2.3") && !page.contains("inbox"), "{page}");
+        let pages = fs::read_dir(share.path().join("man/man1")).unwrap().count();
+        assert_eq!(pages, 3, "there is a page of what is no command");
     }
 }

@@ -62,7 +62,8 @@ fn every_mistake_is_reported_at_once_with_where_it_was_written() {
         format!("{path}:1: there is no setting `listne`; did you mean `listen`?"),
         "SLUICEGATE_SERVER_LISTEN: listen: \"here\" is not an address and port, such as \"127.0.0.1:8080\" or \"[::]:8080\""
             .to_owned(),
-        "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events"
+        "notices.buckets: name the buckets whose notices are taken: `buckets = [\"my-events\"]` below \
+         [notices] in the file, or --notices-buckets my-events"
             .to_owned(),
         format!("{path}:6: s3.endpoint: `localhost:9000` does not begin with http:// or https://"),
         format!("{path}:3: fetch.concurrency: `0` is not a number between 1 and 256"),

@@ -102,7 +102,8 @@ fn notices(s: &mut Settings, listen: SocketAddr) -> NoticeConfig {
     let buckets = s.list("notices.buckets");
     if buckets.is_empty() {
         s.mistake(
-            "notices.buckets: name the buckets whose notices are taken, such as --notices-buckets my-events",
+            "notices.buckets: name the buckets whose notices are taken: `buckets = [\"my-events\"]` below \
+             [notices] in the file, or --notices-buckets my-events",
         );
     }
     let elsewhere = s.get("s3.endpoint").is_some();

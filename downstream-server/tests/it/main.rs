@@ -5,6 +5,7 @@
 
 mod commands;
 mod deliveries;
+mod installed;
 mod notices;
 mod program;
 #[cfg(feature = "foreign-postgres")]

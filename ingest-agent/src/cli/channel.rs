@@ -1,4 +1,4 @@
-//! `ingest-agent channel ...`: what an operator does to a channel's folder while no agent runs on it.
+//! `sluicegate-agent channel ...`: what an operator does to a channel's folder while no agent runs on it.
 
 mod report;
 

@@ -1,4 +1,4 @@
-//! `ingest-agent cost`: what a month on AWS costs, beside what it costs elsewhere. It asks nobody: the
+//! `sluicegate-agent cost`: what a month on AWS costs, beside what it costs elsewhere. It asks nobody: the
 //! prices are compiled in, with their date.
 
 mod bill;

@@ -1,4 +1,4 @@
-//! `ingest-agent dead ...`: cuts that the store would never take, listed, sent again or given up.
+//! `sluicegate-agent dead ...`: cuts that the store would never take, listed, sent again or given up.
 
 use std::path::PathBuf;
 

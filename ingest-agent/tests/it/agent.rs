@@ -106,7 +106,7 @@ async fn a_reader_that_the_configuration_has_no_more_stops_the_start() {
     let folder = dir.path().join("channels/main");
     let expected = format!(
         "the channel main keeps events for the reader two, but no sink is called so any more; name it again, \
-         or give its events up with: ingest-agent channel retire {} two",
+         or give its events up with: sluicegate-agent channel retire {} two",
         folder.display()
     );
     assert_eq!(error.to_string(), expected);

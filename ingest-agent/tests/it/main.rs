@@ -3,6 +3,7 @@
 mod agent;
 mod channel_commands;
 mod descriptors;
+mod installed;
 mod program;
 mod s3_sink;
 mod sources;

@@ -143,3 +143,21 @@ async fn outside_lambda_the_program_says_who_starts_it() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("AWS_LAMBDA_RUNTIME_API") && text.contains("started by AWS Lambda"), "{text}");
 }
+
+#[tokio::test]
+async fn a_person_gets_help_and_the_name_that_the_program_was_called_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = dir.path().join("installed-notifier");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_notifier-lambda"), &name).unwrap();
+    for (argument, code, said) in [
+        ("--help", contract::exit::OK, "SLUICEGATE_NOTIFY_URL"),
+        ("--version", contract::exit::OK, "installed-notifier "),
+        ("--nonsense", contract::exit::CONFIG, "installed-notifier --help"),
+    ] {
+        let Output { status, stdout, stderr } =
+            Command::new(&name).arg(argument).env_clear().output().await.unwrap();
+        let text = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert_eq!(status.code(), Some(i32::from(code)), "{argument}: {text}");
+        assert!(text.contains(said) && !text.contains("notifier-lambda"), "{argument}: {text}");
+    }
+}

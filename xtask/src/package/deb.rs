@@ -27,25 +27,21 @@ struct Service {
     /// Number of its user and group, as install.sh gives it.
     id: u32,
     data: &'static str,
-    /// An example in the checkout that becomes the configuration's starting point.
-    example: Option<&'static str>,
+    /// Name of its files in `packaging/etc`, without their endings, and of its folder of drop-ins.
+    kind: &'static str,
 }
 
 const PACKAGES: [Package; 4] = [
     Package {
         name: "sluicegate-agent",
         summary: "takes events, makes them durable, ships them as whole S3 objects",
-        service: Some(Service {
-            id: 870,
-            data: "/var/lib/sluicegate/agent",
-            example: Some("examples/minimal.toml"),
-        }),
+        service: Some(Service { id: 870, data: "/var/lib/sluicegate/agent", kind: "agent" }),
         zip: false,
     },
     Package {
         name: "sluicegate-server",
         summary: "takes notices of S3 objects, fetches them, hands them to a handler",
-        service: Some(Service { id: 871, data: "/var/lib/sluicegate/server", example: None }),
+        service: Some(Service { id: 871, data: "/var/lib/sluicegate/server", kind: "server" }),
         zip: false,
     },
     Package {
@@ -102,9 +98,14 @@ impl Package {
             let unit = format!("{}.service", self.name);
             let units = usr.join("lib/systemd/system");
             put(&root().join("packaging/systemd").join(&unit), &units.join(unit), 0o644)?;
-            fs::create_dir_all(tree.join("etc/sluicegate"))?;
-            if let Some(example) = service.example {
-                put(&root().join(example), &doc.join(example), 0o644)?;
+            for (file, mode) in service.configuration() {
+                let from = root().join("packaging/etc").join(&file);
+                put(&from, &tree.join("etc/sluicegate").join(file), mode)?;
+            }
+            for entry in fs::read_dir(root().join("packaging/systemd/drop-ins"))? {
+                let entry = entry?;
+                let folder = usr.join("share/sluicegate").join(service.kind);
+                put(&entry.path(), &folder.join(entry.file_name()), 0o644)?;
             }
         }
         Ok(())
@@ -149,16 +150,28 @@ impl Package {
         let _ = writeln!(text, " Part of Sluicegate, an S3 event pipeline: nothing lost, nothing twice.");
         fs::write(debian.join("control"), text)?;
         let Some(service) = &self.service else { return Ok(()) };
+        let configuration = service.configuration().map(|(file, _)| format!("/etc/sluicegate/{file}\n"));
+        // What somebody has edited, dpkg leaves as it is.
+        fs::write(debian.join("conffiles"), configuration.concat())?;
         for script in ["postinst", "prerm"] {
             let text = fs::read_to_string(root().join("packaging/deb").join(script))?
                 .replace("@NAME@", self.name)
                 .replace("@ID@", &service.id.to_string())
-                .replace("@DATA@", service.data);
+                .replace("@DATA@", service.data)
+                .replace("@CONFIG@", &format!("/etc/sluicegate/{}.toml", service.kind));
             let file = debian.join(script);
             fs::write(&file, text)?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
         }
         Ok(())
+    }
+}
+
+impl Service {
+    /// What it has below `/etc/sluicegate`: each file and its mode. Secrets have a file that root alone
+    /// reads, for systemd.
+    fn configuration(&self) -> [(String, u32); 2] {
+        [(format!("{}.toml", self.kind), 0o644), (format!("{}.env", self.kind), 0o600)]
     }
 }
 

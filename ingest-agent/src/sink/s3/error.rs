@@ -2,6 +2,7 @@
 
 use std::io;
 
+use command_line::AGENT;
 use contract::CutId;
 use durable_channel::JournalError;
 use durable_channel::disk;
@@ -16,7 +17,7 @@ pub enum S3SinkError {
     #[error(
         "fork: s3://{bucket}/{key} holds another object than the one that cut {cut} sealed; \
          another agent writes with this channel's identity, or somebody wrote there by hand; \
-         `ingest-agent channel adopt` lets this one go on under an identity of its own"
+         `{AGENT} channel adopt` lets this one go on under an identity of its own"
     )]
     Fork {
         /// The cut that should be there.
@@ -29,7 +30,7 @@ pub enum S3SinkError {
     /// Another agent claimed this channel: one of the two is a copy.
     #[error(
         "the channel is a copy: s3://{bucket}/{key} says that another agent runs with the same identity; \
-         give one of the two a new identity with `ingest-agent channel adopt`"
+         give one of the two a new identity with `{AGENT} channel adopt`"
     )]
     Cloned {
         /// The bucket.
@@ -41,7 +42,7 @@ pub enum S3SinkError {
     /// comes next would be given positions that count as shipped.
     #[error(
         "the sink's journal holds positions below {held}, but the channel ends at {next}: segments of an older backup \
-         lie beside a newer journal; restore the folder as a whole, or go on behind them with `ingest-agent channel adopt`"
+         lie beside a newer journal; restore the folder as a whole, or go on behind them with `{AGENT} channel adopt`"
     )]
     Ahead {
         /// One past the highest position that the journal holds.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blob_store::{BlobStore, ErrorKind, ObjectInfo, PutOptions, StoreError};
+use command_line::AGENT;
 use contract::{CutId, ObjectMetadata};
 
 use super::answers::{self, Answer, Asked, Step, Then};
@@ -231,7 +232,7 @@ impl Upload {
             return Ok(Some(Shipped::SetAside { attempt: newest.clone(), reason }));
         };
         if dead + newest.length > self.shared.config.staging_bytes {
-            tracing::error!("no room for another dead cut; replay or drop some with `ingest-agent dead`");
+            tracing::error!("no room for another dead cut; replay or drop some with `{AGENT} dead`");
             return Ok(None);
         }
         let Some(content) = Content::open(&self.shared, &self.cut, newest)? else { return Ok(None) };

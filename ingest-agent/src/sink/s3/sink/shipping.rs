@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use command_line::AGENT;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -104,7 +105,7 @@ impl Sink {
                     records.push(Record::Done(number, attempt));
                 }
                 Shipped::SetAside { attempt, reason } => {
-                    tracing::error!(cut = %pending.cut.id(&self.shared.name), reason, "set a cut aside that the store will never take; see `ingest-agent dead list`");
+                    tracing::error!(cut = %pending.cut.id(&self.shared.name), reason, "set a cut aside that the store will never take; see `{AGENT} dead list`");
                     records.push(Record::Dead(number, attempt, reason));
                     if self.shared.dir.is_none() {
                         tracing::error!(cut = number, "a memory channel keeps nothing of it");
