@@ -1,4 +1,4 @@
-//! `cargo xtask test | package | bench | soak`: the commands that CI and people share.
+//! `cargo xtask test | package | bench | soak | aws-smoke`: the commands that CI and people share.
 
 mod bench;
 mod group;
@@ -9,6 +9,7 @@ mod lambda;
 mod lint;
 mod openapi;
 mod package;
+mod smoke;
 mod soak;
 mod stage;
 mod stages;
@@ -39,6 +40,8 @@ enum Command {
     Advisories,
     /// Measure the agent, with the baseline of the same bytes in the same run
     Bench(bench::BenchArgs),
+    /// Try it in an AWS account of yours: apply, kill the agent's instance, look at each event, destroy
+    AwsSmoke(smoke::SmokeArgs),
     /// Kill everything at random for some minutes, then look whether each event is where it should be
     Soak(soak::SoakArgs),
 }
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Package(args) => package::run(&args),
         Command::Advisories => lint::advisories(),
         Command::Bench(args) => bench::run(&args),
+        Command::AwsSmoke(args) => smoke::run(&args),
         Command::Soak(args) => soak::run(&args),
     }
 }

