@@ -15,6 +15,8 @@ pub fn generate(command: clap::Command, name: &str, share: &Path) -> io::Result<
     let name = Path::new(name).file_name().map_or_else(|| name.into(), |name| name.to_string_lossy());
     let name = name.into_owned();
     let mut command = command.name(name.clone()).bin_name(name.clone()).display_name(name.clone());
+    // clap's own `help` is no command to look up, and would bring a page for each of ours once more.
+    let pages = command.clone().disable_help_subcommand(true);
     for (shell, folder, file) in [
         (Shell::Bash, "bash-completion/completions", name.clone()),
         (Shell::Zsh, "zsh/site-functions", format!("_{name}")),
@@ -27,10 +29,9 @@ pub fn generate(command: clap::Command, name: &str, share: &Path) -> io::Result<
     let man = share.join("man/man1");
     fs::create_dir_all(&man)?;
     // The second line of --version has no place in a page's header.
-    let version = command.get_version().and_then(|version| version.lines().next());
+    let version = pages.get_version().and_then(|version| version.lines().next());
     let version = version.unwrap_or_default().to_owned();
-    // clap's own `help` is no command to look up, and would bring a page for each of ours once more.
-    clap_mangen::generate_to(command.version(version).disable_help_subcommand(true), man)
+    clap_mangen::generate_to(pages.version(version), man)
 }
 
 #[cfg(test)]
