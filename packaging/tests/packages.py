@@ -49,6 +49,9 @@ def every_page_has_the_installed_names(machine):
         assert f".TH {page.stem} 1" in text, text[:200]
         assert not BUILT_NAMES.search(text), f"{page.name} names a program that is not installed"
         assert "-help" not in page.stem, f"{page.name} is a page of no command"
+    # Each page is that of the program itself, and not of another's command that is called alike.
+    for name, flag in {"sluicegate-agent": "--check-config", "sluicegate-server": "--notices-buckets", "sluicegate": "--page"}.items():
+        assert flag in (machine.root / f"usr/share/man/man1/{name}.1").read_text().replace("\\-", "-"), f"{name}.1 is another program's"
     for program in ("sluicegate-agent", "sluicegate-server", "sluicegate"):
         completion = f"/usr/share/bash-completion/completions/{program}"
         machine.run("bash", "-n", completion)
@@ -154,6 +157,11 @@ def a_folder_that_may_not_be_written_is_named(machine):
         edit(machine, kind, (f'dir = "/var/lib/sluicegate/{kind}"', 'dir = "/srv/data"'))
         said = machine.fails(f"sluicegate-{kind}.service", 77)
         assert "/srv/data" in said and f"user {SERVICES[kind]}" in said, said
+        machine.run("install", "-d", "-o", f"sluicegate-{kind}", "/srv/data")
+        allowed = f"/etc/systemd/system/sluicegate-{kind}.service.d/data.conf"
+        machine.write(allowed, "[Service]\nReadWritePaths=/srv/data\n")
+        machine.runs(f"sluicegate-{kind}.service", HEALTH[kind])
+        machine.run("rm", "-r", allowed, "/srv/data")
         machine.write(CONFIG.format(kind), before)
 
 

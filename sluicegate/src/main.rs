@@ -71,15 +71,20 @@ pub(crate) struct Options {
     ready_file: Option<PathBuf>,
 }
 
+/// Nobody types them: hidden, so that no page of `sluicegate agent` takes the name of the agent's own.
 #[derive(Subcommand, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// S3 and the Lambda Runtime API
+    #[command(hide = true)]
     Cloud,
     /// The downstream server
+    #[command(hide = true)]
     Server,
     /// The notifier Lambda
+    #[command(hide = true)]
     Notifier,
     /// The ingest agent
+    #[command(hide = true)]
     Agent,
 }
 

@@ -276,6 +276,8 @@ class Emulated(Pipeline):
         self.started["agent"].kill()
         self.started["agent"].wait()
         print(f"killed process {self.started['agent'].pid}")
+        # An instance is away for minutes; producers shall meet that.
+        time.sleep(1)
         self.start_agent()
 
     def stop(self):
