@@ -37,6 +37,8 @@ for name in null zero full random urandom tty; do
   mount --bind "/dev/$name" "dev/$name"
 done
 mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 pivot_root . mnt
 umount -l /mnt
