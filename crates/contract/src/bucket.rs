@@ -29,6 +29,9 @@ pub enum BucketNameError {
     /// The ARN of an access point.
     #[error("\"{0}\" is the ARN of no bucket: write a bucket's name, or an access point's alias")]
     OtherArn(String),
+    /// Nothing, as in a configuration that was not filled in yet.
+    #[error("is empty: name your bucket here")]
+    Empty,
     /// No store takes such a name.
     #[error("\"{0}\" is no bucket's name: it has a slash, a blank or a character that no store takes")]
     Never(String),
@@ -78,9 +81,10 @@ pub fn check_bucket_name(name: &str) -> Result<(), BucketNameError> {
             _ => BucketNameError::OtherArn(given()),
         });
     }
-    if name.is_empty()
-        || name.contains(|c: char| c == '/' || c == '\\' || c.is_whitespace() || c.is_control())
-    {
+    if name.is_empty() {
+        return Err(BucketNameError::Empty);
+    }
+    if name.contains(|c: char| c == '/' || c == '\\' || c.is_whitespace() || c.is_control()) {
         return Err(BucketNameError::Never(given()));
     }
     match broken_rule(name) {
@@ -129,7 +133,7 @@ mod tests {
             ("arn:aws:s3:eu-west-1:123456789012:accesspoint/a", "access point's alias"),
             ("b/x", "no bucket's name"),
             ("my bucket", "no bucket's name"),
-            ("", "no bucket's name"),
+            ("", "name your bucket"),
         ] {
             let error = check_bucket_name(name).expect_err(name).to_string();
             assert!(error.contains(said), "{name}: {error}");
