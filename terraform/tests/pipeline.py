@@ -101,6 +101,7 @@ class Account(Pipeline):
     """On AWS. What runs on an instance is sent there through Session Manager, as this pipeline has no other way in."""
 
     instances = "EC2 instances"
+    bill = "this cost"
     agent_admin = "http://127.0.0.1:8081"
     server_url = "http://127.0.0.1:8090"
     server_file = "/var/lib/sluicegate/server/events.ndjson"
@@ -181,6 +182,7 @@ class Emulated(Pipeline):
     `terraform output -json` alone."""
 
     instances = "processes of this machine, since the emulator boots none"
+    bill = "in an account this would have cost"
 
     def __init__(self, work, name, endpoint):
         environment = {

@@ -136,7 +136,8 @@ def run(pipeline, args, before=(), after=()):
         if seconds >= 1:
             print(f"  {what:<28} {seconds:7.0f} s")
     print(f"instances were {pipeline.instances}")
-    return times
+    bill = Bill(pipeline.region, pipeline.architecture)
+    print(f"{pipeline.bill} about {bill.usd(times.hours()):.2f} USD, by {bill.as_of}")
 
 
 def agreed(pipeline, bill, args):
@@ -184,9 +185,8 @@ def main():
     bill = Bill(args.region, args.architecture)
     if not agreed(pipeline, bill, args):
         sys.exit(64)
-    times = run(pipeline, args)
+    run(pipeline, args)
     shutil.rmtree(pipeline.work)
-    print(f"about {bill.usd(times.hours()):.2f} USD, by {bill.as_of}; the bill itself comes from AWS")
 
 
 if __name__ == "__main__":
