@@ -116,6 +116,7 @@ fn config(template: &str, codec: Codec) -> S3SinkConfig {
         part_bytes: 8 << 20,
         upload_concurrency: 2,
         retry: RetryConfig { base: Duration::from_millis(1), max: Duration::from_millis(4) },
+        alarm_after: Duration::from_secs(300),
         retry_horizon: Duration::from_secs(7 * 24 * 3600),
         control_prefix: None,
     }

@@ -171,6 +171,7 @@ async fn run(
         part_bytes: 1 << 20,
         upload_concurrency: 1,
         retry: RetryConfig { base: Duration::from_millis(1), max: Duration::from_millis(4) },
+        alarm_after: Duration::from_secs(300),
         retry_horizon: Duration::from_secs(7 * 24 * 3600),
         control_prefix: None,
     };

@@ -85,7 +85,8 @@ pub struct SinkMetrics {
     pub staging_memory_bytes: Gauge,
     /// Bytes of the staging log.
     pub staging_bytes: Gauge,
-    /// 1 while the store answers with something that an operator must put right (credentials, bucket, permission).
+    /// How much of the sink's work is in trouble that an operator must look at: what only a person can put right
+    /// (credentials, bucket, permission, settings), and what has lasted for longer than `alarm_after`.
     pub alarm: Gauge,
 }
 

@@ -58,7 +58,7 @@ const MINISTACK: &[(&str, &str)] = &[
 ];
 const MOTO: &[(&str, &str)] = &[(
     "SLUICEGATE_TEST_S3_DEPARTURES",
-    "wrong-crc-refused,crc-kept,multipart-crc-kept,wrong-part-crc-refused,wrong-whole-crc-refused,\
+    "crc-kept,multipart-crc-kept,wrong-whole-crc-refused,\
      one-winner-completing?,complete-unknown,abort",
 )];
 

@@ -55,6 +55,21 @@ impl Body {
         }
     }
 
+    /// The same bytes, of which the last are handed on only if all of them are those of the CRC32C: what has changed
+    /// since that was computed is never whole on its way.
+    pub(crate) fn checked(self, crc32c: u32) -> Self {
+        let len = self.len;
+        let summed = self.into_stream().scan((0, len), move |(sum, left), slice| {
+            let slice = slice.and_then(|slice| {
+                *sum = crc32c::crc32c_append(*sum, &slice);
+                *left -= slice.len() as u64;
+                if *left > 0 || *sum == crc32c { Ok(slice) } else { Err(other_bytes(*sum, crc32c)) }
+            });
+            std::future::ready(Some(slice))
+        });
+        Self { len, bytes: Source::Stream(Box::pin(summed)) }
+    }
+
     /// All the bytes in memory, for the twin and for signed payloads.
     pub async fn collect(self) -> io::Result<Bytes> {
         match self.bytes {
@@ -122,6 +137,11 @@ pub(crate) fn exactly(len: u64, inner: ByteStream) -> impl Stream<Item = io::Res
     })
 }
 
+fn other_bytes(found: u32, expected: u32) -> io::Error {
+    let message = format!("their CRC32C is {found:08x} instead of {expected:08x}");
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
 /// The next item that is not an empty slice.
 async fn next_slice(stream: &mut ByteStream) -> Option<io::Result<Bytes>> {
     loop {
@@ -153,6 +173,22 @@ mod tests {
         ] {
             assert_eq!(collect(len, slices).await.unwrap_err().kind(), kind, "{len} {slices:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_not_those_of_their_checksum_are_never_handed_on_whole() {
+        let crc = crc32c::crc32c(b"hello");
+        for (whole, crc32c) in [(false, crc), (false, crc ^ 1), (true, crc), (true, crc ^ 1)] {
+            let slices = ["he", "l", "lo"].map(|slice| Bytes::from_static(slice.as_bytes()));
+            let body = if whole { Body::from(slices.concat()) } else { Body::from_slices(slices.to_vec()) };
+            let body = body.checked(crc32c);
+            assert_eq!(body.len(), 5);
+            let handed: Vec<_> = body.into_stream().collect().await;
+            let bytes: usize = handed.iter().flatten().map(Bytes::len).sum();
+            let right = crc32c == crc;
+            assert_eq!((bytes == 5, handed.iter().all(Result::is_ok)), (right, right), "{whole}");
+        }
+        assert_eq!(Body::from(Bytes::new()).checked(0).collect().await.unwrap(), "");
     }
 
     #[tokio::test]

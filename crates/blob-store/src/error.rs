@@ -48,6 +48,8 @@ pub enum Operation {
     Get,
     /// `list`: ListObjectsV2.
     List,
+    /// `discard`: DeleteObject, of what tried the store out.
+    Discard,
 }
 
 /// Why a call failed, and whether its effect may have taken place all the same.
@@ -92,17 +94,24 @@ pub enum ErrorKind {
     /// 200 whose body says error, or lacks the result: a completion's headers leave before its
     /// outcome is known. May have been stored.
     ErrorIn200,
+    /// An answer, but not S3's: something between us and the store has answered, such as a gateway with a page of its
+    /// own. Nothing follows from it. May have been stored.
+    NotS3,
     /// The bytes that arrived are not those of the checksum. Not stored. Sending again helps if
     /// they changed on the way; if not, the caller's checksum is wrong.
     ChecksumMismatch,
-    /// Our own data could not be read, or was shorter or longer than promised. Not stored, for
-    /// the request was never whole.
+    /// Our own data could not be read, was shorter or longer than promised, or is not that of its checksum. Not
+    /// stored, for the request was never whole.
     Body,
     /// The store has no such operation or header, or it refuses a write with an answer that is not known
     /// to be final. Not stored.
     Unsupported,
-    /// Any other 3xx or 4xx, or a request that cannot be built: the same request can never
-    /// succeed. Not stored.
+    /// 400: something in the request is not as this store wants it, and its code does not tell whether that is so
+    /// for this object alone, or for a setting that all share. The answer to a head tells nothing more, even where the
+    /// credentials have expired. Not stored.
+    Rejected,
+    /// Any other 4xx, or a request that cannot be built: the same request can never succeed. A write is so only for
+    /// what is wrong with its very object: its key, its sizes, its metadata. Not stored.
     NeverValid,
 }
 
@@ -132,7 +141,15 @@ pub enum ConnectError {
 impl ErrorKind {
     /// Whether the failed request itself may have had its effect.
     pub fn may_be_stored(self) -> bool {
-        matches!(self, Self::Throttled | Self::Server | Self::Timeout | Self::Connection | Self::ErrorIn200)
+        matches!(
+            self,
+            Self::Throttled
+                | Self::Server
+                | Self::Timeout
+                | Self::Connection
+                | Self::ErrorIn200
+                | Self::NotS3
+        )
     }
 
     /// Whether the same request can succeed later with nothing changed but time, load or
@@ -149,6 +166,8 @@ impl ErrorKind {
             | Self::Timeout
             | Self::Connection
             | Self::ErrorIn200
+            | Self::NotS3
+            | Self::Rejected
             | Self::ChecksumMismatch => true,
             Self::PreconditionFailed
             | Self::NoSuchKey
@@ -159,7 +178,8 @@ impl ErrorKind {
         }
     }
 
-    /// Whether an operator has to act before it can go on: permission, credentials, bucket.
+    /// Whether an operator has to act before it can go on: permission, credentials, bucket, settings, or what stands
+    /// between us and the store.
     pub fn needs_an_operator(self) -> bool {
         matches!(
             self,
@@ -167,7 +187,9 @@ impl ErrorKind {
                 | Self::AccessDenied
                 | Self::CredentialsExpired
                 | Self::Credentials
+                | Self::NotS3
                 | Self::Unsupported
+                | Self::Rejected
         )
     }
 
@@ -187,9 +209,11 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Connection => "connection",
             Self::ErrorIn200 => "error_in_200",
+            Self::NotS3 => "not_s3",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::Body => "body",
             Self::Unsupported => "unsupported",
+            Self::Rejected => "rejected",
             Self::NeverValid => "never_valid",
         }
     }
@@ -197,7 +221,7 @@ impl ErrorKind {
 
 impl Operation {
     /// Every operation, in the order of the trait.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Check,
         Self::Put,
         Self::CreateUpload,
@@ -208,6 +232,7 @@ impl Operation {
         Self::Head,
         Self::Get,
         Self::List,
+        Self::Discard,
     ];
 
     /// What the call was doing, in gerund form, as error texts begin.
@@ -223,6 +248,7 @@ impl Operation {
             Self::Head => "looking at object",
             Self::Get => "getting object",
             Self::List => "listing objects below",
+            Self::Discard => "removing",
         }
     }
 
@@ -235,6 +261,7 @@ impl Operation {
             Self::AbortUpload => "s3:AbortMultipartUpload",
             Self::ListUploads => "s3:ListBucketMultipartUploads",
             Self::Head | Self::Get => "s3:GetObject",
+            Self::Discard => "s3:DeleteObject",
         }
     }
 }

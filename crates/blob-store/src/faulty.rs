@@ -24,17 +24,19 @@ pub enum Fault {
     After(ErrorKind),
     /// The call has its effect and never returns, as for a program that dies while it waits.
     Hang,
+    /// A put says that it has stored, in a store's own words, and has not. Any other call passes.
+    Forget,
 }
 
 /// Which calls fail, and how.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FaultPlan {
     scripts: HashMap<Operation, VecDeque<Option<Fault>>>,
     chance: Option<Chance>,
 }
 
 /// Random faults, the same for the same seed and the same sequence of calls.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chance {
     state: u64,
     probability: f64,
@@ -162,15 +164,24 @@ impl<S> FaultyStore<S> {
         subject: &str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match self.begin(operation, subject) {
-            None => call.await,
-            Some(Fault::Before(kind)) => Err(injected(operation, subject, kind)),
-            // A call that fails by itself has no answer to lose.
-            Some(Fault::After(kind)) => call.await.and_then(|_| Err(injected(operation, subject, kind))),
-            Some(Fault::Hang) => {
-                let _ = call.await;
-                std::future::pending().await
-            }
+        carry_out(self.begin(operation, subject), operation, subject, call).await
+    }
+}
+
+async fn carry_out<T>(
+    fault: Option<Fault>,
+    operation: Operation,
+    subject: &str,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match fault {
+        None | Some(Fault::Forget) => call.await,
+        Some(Fault::Before(kind)) => Err(injected(operation, subject, kind)),
+        // A call that fails by itself has no answer to lose.
+        Some(Fault::After(kind)) => call.await.and_then(|_| Err(injected(operation, subject, kind))),
+        Some(Fault::Hang) => {
+            let _ = call.await;
+            std::future::pending().await
         }
     }
 }
@@ -190,7 +201,9 @@ fn injected(operation: Operation, subject: &str, kind: ErrorKind) -> StoreError 
         ErrorKind::ErrorIn200 => error.answered(200, "InternalError"),
         ErrorKind::ChecksumMismatch => error.answered(400, "BadDigest"),
         ErrorKind::Unsupported => error.answered(501, "NotImplemented"),
-        ErrorKind::NeverValid => error.answered(400, "InvalidRequest"),
+        ErrorKind::NeverValid => error.answered(400, "EntityTooLarge"),
+        ErrorKind::Rejected => error.answered(400, "InvalidRequest"),
+        ErrorKind::NotS3 => StoreError { status: Some(200), ..error },
         ErrorKind::Credentials | ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::Body => error,
     }
 }
@@ -213,7 +226,11 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
     }
 
     async fn put_if_absent(&self, key: &str, body: Body, put: &PutOptions) -> Result<Stored, StoreError> {
-        self.make(Operation::Put, key, self.inner.put_if_absent(key, body, put)).await
+        let fault = self.begin(Operation::Put, key);
+        if fault == Some(Fault::Forget) {
+            return Ok(Stored { etag: Some("forgotten".into()), version_id: None });
+        }
+        carry_out(fault, Operation::Put, key, self.inner.put_if_absent(key, body, put)).await
     }
 
     async fn create_upload(&self, key: &str, put: &PutOptions) -> Result<UploadId, StoreError> {
@@ -247,6 +264,10 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
         self.make(Operation::AbortUpload, key, self.inner.abort_upload(key, upload)).await
     }
 
+    async fn discard(&self, key: &str) -> Result<(), StoreError> {
+        self.make(Operation::Discard, key, self.inner.discard(key)).await
+    }
+
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
         self.make(Operation::ListUploads, prefix, self.inner.list_uploads(prefix)).await
     }
@@ -262,7 +283,7 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
         range: Option<Range<u64>>,
     ) -> Result<Object, StoreError> {
         match self.begin(Operation::Get, key) {
-            None => self.inner.get(key, version, range).await,
+            None | Some(Fault::Forget) => self.inner.get(key, version, range).await,
             Some(Fault::Before(kind)) => Err(injected(Operation::Get, key, kind)),
             Some(Fault::After(_)) => self.inner.get(key, version, range).await.map(break_off),
             Some(Fault::Hang) => std::future::pending().await,

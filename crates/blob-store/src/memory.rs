@@ -32,6 +32,8 @@ pub struct MemoryStore {
 pub struct Lacks {
     /// `If-None-Match` is not looked at.
     pub conditions: bool,
+    /// Whatever asks for a condition is refused.
+    pub condition_header: bool,
     /// A completion with a checksum of the whole is refused.
     pub whole_checksums: bool,
     /// A head of an object that came in parts gives another checksum than that of its bytes.
@@ -93,6 +95,14 @@ impl MemoryStore {
         self.state().objects.iter().filter_map(newest).collect()
     }
 
+    /// Refuses a condition, where the store knows of none.
+    fn take_condition(&self, operation: Operation, key: &str, put: &PutOptions) -> Result<(), StoreError> {
+        if put.conditional && self.lacks.condition_header {
+            return Err(refuse(operation, key, ErrorKind::Unsupported, 501, "NotImplemented"));
+        }
+        Ok(())
+    }
+
     /// What this store makes of a request's options.
     fn heeded(&self, put: &PutOptions) -> PutOptions {
         PutOptions { conditional: put.conditional && !self.lacks.conditions, ..put.clone() }
@@ -114,11 +124,7 @@ async fn receive(operation: Operation, key: &str, body: Body, crc32c: u32) -> Re
         StoreError::new(operation, key, ErrorKind::Body, format!("reading our own bytes: {error}"))
             .caused_by(error)
     };
-    let bytes = body.collect().await.map_err(unreadable)?;
-    if crc32c::crc32c(&bytes) != crc32c {
-        return Err(refuse(operation, key, ErrorKind::ChecksumMismatch, 400, "BadDigest"));
-    }
-    Ok(bytes)
+    body.checked(crc32c).collect().await.map_err(unreadable)
 }
 
 /// What S3 refuses by the request's headers alone.
@@ -198,6 +204,7 @@ impl BlobStore for MemoryStore {
 
     async fn put_if_absent(&self, key: &str, body: Body, put: &PutOptions) -> Result<Stored, StoreError> {
         admit(Operation::Put, key, put)?;
+        self.take_condition(Operation::Put, key, put)?;
         let bytes = receive(Operation::Put, key, body, put.crc32c).await?;
         let put = self.heeded(put);
         self.state().store(Operation::Put, key, bytes, &put)
@@ -243,6 +250,7 @@ impl BlobStore for MemoryStore {
     ) -> Result<Stored, StoreError> {
         const OPERATION: Operation = Operation::CompleteUpload;
         let never = |code| refuse(OPERATION, key, ErrorKind::NeverValid, 400, code);
+        self.take_condition(OPERATION, key, put)?;
         let mut state = self.state();
         let pending = state.upload(OPERATION, key, upload)?;
         if parts.is_empty() {
@@ -281,6 +289,11 @@ impl BlobStore for MemoryStore {
         let mut state = self.state();
         state.upload(Operation::AbortUpload, key, upload)?;
         state.uploads.remove(upload);
+        Ok(())
+    }
+
+    async fn discard(&self, key: &str) -> Result<(), StoreError> {
+        self.state().objects.remove(key);
         Ok(())
     }
 

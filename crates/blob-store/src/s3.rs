@@ -1,13 +1,14 @@
 //! [`S3Store`]: the store on S3 itself, or on any server that speaks its protocol.
 //!
 //! One file a concern: `options` what the user chooses, `connect` client and credentials,
-//! `payload` our bytes on their way, `call` waiting and its limits, `answer` what errors mean, `listing`
-//! keys on a page.
+//! `payload` our bytes on their way, `call` waiting and its limits, `genuine` which answers are S3's, `answer` what
+//! errors mean, `listing` keys on a page.
 //! Here is what each operation says on the wire.
 
 mod answer;
 mod call;
 mod connect;
+mod genuine;
 mod listing;
 mod options;
 mod payload;
@@ -96,8 +97,9 @@ impl BlobStore for S3Store {
             .set_tagging(self.connection.options.tagging())
             .checksum_crc32_c(checksum::to_header(put.crc32c))
             .set_if_none_match(if_none_match(put))
-            .body(call.payload(body).await?);
+            .body(call.payload(body.checked(put.crc32c)).await?);
         let output = call.answer(request.send()).await?;
+        same_checksum(Operation::Put, key, output.checksum_crc32_c.as_deref(), put.crc32c)?;
         Ok(Stored { etag: etag(output.e_tag), version_id: version(output.version_id) })
     }
 
@@ -138,8 +140,9 @@ impl BlobStore for S3Store {
             .part_number(number)
             .content_length(signed(length))
             .checksum_crc32_c(checksum::to_header(crc32c))
-            .body(call.payload(body).await?);
+            .body(call.payload(body.checked(crc32c)).await?);
         let output = call.answer(request.send()).await?;
+        same_checksum(Operation::UploadPart, key, output.checksum_crc32_c.as_deref(), crc32c)?;
         let etag = etag(output.e_tag).ok_or_else(|| no_result(Operation::UploadPart, key, "entity tag"))?;
         Ok(Part { number, etag, crc32c })
     }
@@ -180,6 +183,13 @@ impl BlobStore for S3Store {
         let client = self.connection.client().await;
         let request = client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(&upload.0);
         self.call(Operation::AbortUpload, key).answer(request.send()).await?;
+        Ok(())
+    }
+
+    async fn discard(&self, key: &str) -> Result<(), StoreError> {
+        let client = self.connection.client().await;
+        let request = client.delete_object().bucket(&*self.bucket).key(key);
+        self.call(Operation::Discard, key).answer(request.send()).await?;
         Ok(())
     }
 
@@ -319,6 +329,20 @@ fn time(at: DateTime) -> Option<std::time::SystemTime> {
 /// The object's length in `bytes 0-9/100`.
 fn total_of(content_range: &str) -> Option<u64> {
     content_range.rsplit_once('/')?.1.parse().ok()
+}
+
+/// A checksum that comes back is that of what arrived.
+fn same_checksum(operation: Operation, key: &str, told: Option<&str>, sent: u32) -> Result<(), StoreError> {
+    match told.and_then(checksum::from_header) {
+        Some(told) if told != sent => {
+            let message = format!("it tells the checksum {told:08x} of bytes whose checksum is {sent:08x}");
+            Err(StoreError {
+                status: Some(200),
+                ..StoreError::new(operation, key, ErrorKind::NotS3, message)
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn no_result(operation: Operation, key: &str, what: &str) -> StoreError {

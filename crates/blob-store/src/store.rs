@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{Body, ByteStream, StoreError};
+use crate::{Body, ByteStream, ErrorKind, Operation, StoreError};
 
 /// An object store bound to one bucket, as S3 defines it.
 ///
@@ -20,6 +20,10 @@ use crate::{Body, ByteStream, StoreError};
 ///   one returns `Ok`; the others fail with [`PreconditionFailed`](crate::ErrorKind::PreconditionFailed)
 ///   or [`ConditionalConflict`](crate::ErrorKind::ConditionalConflict).
 /// - **Read after write.** What returned `Ok` is seen by every later head, get and list.
+/// - **Only what the checksum says.** A put or a part whose bytes are not those of its checksum fails with
+///   [`Body`](crate::ErrorKind::Body) before its last byte is sent, whether the store would have noticed or not.
+/// - **Only the store's word.** What something else than a store has answered is
+///   [`NotS3`](crate::ErrorKind::NotS3), never `Ok`.
 /// - **One call, one request.** Nothing is retried here.
 /// - **Cancellation.** Dropping the future of a call means "may have been stored", as a time-out does.
 /// - **Errors** say by their kind whether the effect may have taken place:
@@ -64,6 +68,13 @@ pub trait BlobStore: Send + Sync {
     /// Drops an upload and its parts. An upload that is gone already is
     /// [`NoSuchUpload`](crate::ErrorKind::NoSuchUpload) or `Ok`: stores differ.
     async fn abort_upload(&self, key: &str, upload: &UploadId) -> Result<(), StoreError>;
+
+    /// Removes an object that was put to try the store out. Nothing else is ever removed: agent and server need no
+    /// right to it, and a store that knows of none says `Unsupported`.
+    async fn discard(&self, key: &str) -> Result<(), StoreError> {
+        let message = "this store removes nothing";
+        Err(StoreError::new(Operation::Discard, key, ErrorKind::Unsupported, message))
+    }
 
     /// Every unfinished upload whose key begins with `prefix`, of this program or any other.
     async fn list_uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;

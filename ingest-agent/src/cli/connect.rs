@@ -1,6 +1,8 @@
-//! `--check-config --connect`: is the bucket there, may we put, does the store keep its promise.
+//! `--check-config --connect`: does the store do what the agent will ask of it, and if not, why and what to do.
 
-use blob_store::{BlobStore as _, ErrorKind, Probe, S3Store, StoreError, probe};
+use blob_store::{
+    BlobStore as _, ConnectError, ErrorKind, Outcome, Probe, S3Store, StoreError, Wanted, advice, probe,
+};
 use contract::exit;
 
 use super::Failure;
@@ -22,36 +24,51 @@ pub(super) async fn check(config: &Config) -> Result<(), Failure> {
 
 async fn check_one(config: &S3SinkConfig) -> Result<(), Failure> {
     let store = S3Store::connect(config.store.clone()).await;
-    let store = store.map_err(|error| Failure::new(exit::CONFIG, "setting up the connection", &error))?;
+    let store = store
+        .map_err(|error: ConnectError| Failure::new(exit::CONFIG, "setting up the connection", &error))?;
     let Some(control_prefix) = &config.control_prefix else {
         println!("  only looked at the bucket: with an empty control_prefix there is no place to try a put");
-        return store.check().await.map_err(|error| Failure::new(exit_code(&error), "the bucket", &error));
+        return store.check().await.map_err(|error| Failure {
+            code: exit_code(&error),
+            text: [Some(error.to_string()), advice(&error).map(str::to_owned)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("\n"),
+        });
     };
-    let probe: Probe = probe(&store, &format!("{control_prefix}check")).await;
-    for finding in &probe.findings {
-        let outcome = if finding.outcome.is_ok() { "ok" } else { "FAILED" };
-        println!("  {:?}: {outcome}", finding.step);
+    let probe = probe(&store, &format!("{control_prefix}check"), wanted(config)).await;
+    for line in probe.to_string().lines() {
+        println!("  {line}");
     }
-    if probe.honours_conditions() == Some(false) && config.conditional != Some(true) {
-        println!(
-            "  conditional puts are not kept, and this sink is told not to ask for them: weaker, as configured"
-        );
+    verdict(&probe)
+}
+
+/// What the agent relies on: at AWS everything, elsewhere what is configured, and else what it finds.
+fn wanted(config: &S3SinkConfig) -> Wanted {
+    let asks = config.store.endpoint.is_some();
+    Wanted {
+        conditional: config.conditional.or((!asks).then_some(true)),
+        composite: config.composite.or((!asks).then_some(false)),
     }
-    match probe
-        .failures()
-        .find(|(_, error)| config.conditional == Some(true) || error.kind != ErrorKind::Unsupported)
-    {
-        None => Ok(()),
-        Some((_, error)) => {
-            Err(Failure { code: exit_code(error), text: probe.to_string().trim_end().to_owned() })
-        }
-    }
+}
+
+fn verdict(probe: &Probe) -> Result<(), Failure> {
+    let Some((step, error)) = probe.failures().next() else { return Ok(()) };
+    let failed =
+        probe.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Failed(_))).count();
+    let more = if failed > 1 { format!(" (and {} more, above)", failed - 1) } else { String::new() };
+    Err(Failure { code: exit_code(error), text: format!("{step:?}: {error}{more}") })
 }
 
 fn exit_code(error: &StoreError) -> u8 {
     match error.kind {
         ErrorKind::AccessDenied | ErrorKind::Credentials | ErrorKind::CredentialsExpired => exit::PERMISSION,
-        ErrorKind::NoSuchBucket | ErrorKind::Unsupported | ErrorKind::NeverValid => exit::CONFIG,
+        ErrorKind::NoSuchBucket
+        | ErrorKind::Unsupported
+        | ErrorKind::Rejected
+        | ErrorKind::NeverValid
+        | ErrorKind::PreconditionFailed => exit::CONFIG,
         _ => exit::UNAVAILABLE,
     }
 }

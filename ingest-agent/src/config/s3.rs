@@ -128,6 +128,11 @@ pub(super) const KEYS: Keys = Keys {
         ),
         key("retry_max", "\"30s\"", "The longest pause."),
         key(
+            "alarm_after",
+            "\"5m\"",
+            "How long the same trouble with the store may last before sluicegate_sink_alarm is raised for it; what needs a person raises it at once.",
+        ),
+        key(
             "retry_horizon",
             "\"7d\"",
             "Nobody deletes or expires objects younger than this; a cut that is stored later than that is counted and told.",
@@ -230,6 +235,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     let upload_concurrency = section.bounded::<u64>("upload_concurrency", 1, 256);
     let retry_base = section.get::<Duration>("retry_base");
     let retry_max = section.get::<Duration>("retry_max");
+    let alarm_after = section.time("alarm_after");
     let retry_horizon = section.time("retry_horizon");
     if let (Some(base), Some(max)) = (retry_base, retry_max)
         && (base > max || base.is_zero())
@@ -267,6 +273,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         part_bytes: part_bytes?,
         upload_concurrency: upload_concurrency? as usize,
         retry: RetryConfig { base: retry_base?, max: retry_max? },
+        alarm_after: alarm_after?,
         retry_horizon: retry_horizon?,
         control_prefix: Some(control_prefix?).filter(|prefix| !prefix.is_empty()),
     })

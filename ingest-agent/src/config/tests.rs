@@ -66,7 +66,7 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
             "agent.toml:7: sinks.s3.zzz: unknown key; known are kind, channel, start, bucket, prefix, region, endpoint, ",
             "path_style, conditional, payload_signing, multipart_checksum, storage_class, tags, ca_file, control_prefix, partition, unresolved, fallback_partition, ",
             "time_zone, round_down, encoder, codec, codec_level, compression_threads, max_event, max_open_partitions, staging_memory, staging, ",
-            "journal, retain_high, put_limit, part, upload_concurrency, retry_base, retry_max, retry_horizon, connect_timeout, read_timeout, ",
+            "journal, retain_high, put_limit, part, upload_concurrency, retry_base, retry_max, alarm_after, retry_horizon, connect_timeout, read_timeout, ",
             "operation_timeout, complete_timeout, min_rate, roll, credentials"
         )],
     );

@@ -28,6 +28,7 @@ mod error;
 mod gather;
 mod known;
 mod learn;
+mod learned;
 mod ledger;
 mod leftovers;
 mod makers;
@@ -46,6 +47,8 @@ mod sink;
 mod staging;
 mod state;
 pub mod template;
+mod trial;
+mod trouble;
 mod upload;
 mod wire;
 

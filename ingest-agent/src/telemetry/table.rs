@@ -161,7 +161,7 @@ pub(super) const SINKS: &[Row<SinkMetrics>] = &[
     }),
     gauge("sluicegate_sink_staging_bytes", "Bytes of the staging log", |m| level(m.staging_bytes.get())),
     gauge("sluicegate_sink_alarm", "1 while an operator must put something right at the store", |m| {
-        level(m.alarm.get())
+        level(m.alarm.get()).min(1)
     }),
 ];
 

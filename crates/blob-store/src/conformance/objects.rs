@@ -43,6 +43,11 @@ pub(super) const PROMISES: &[Promise] = &[
     Promise("range", "a get of a range gives just that range and the object's length", |site| {
         Box::pin(range(site))
     }),
+    Promise(
+        "discard",
+        "what tried the store out is gone once it is removed, and may be gone before",
+        |site| Box::pin(discard(site)),
+    ),
     Promise("versions", "where there are versions, each can be read by its name", |site| {
         Box::pin(versions(site))
     }),
@@ -165,7 +170,16 @@ async fn one_winner(site: Site) -> Outcome {
 async fn wrong_crc_refused(site: Site) -> Outcome {
     let sent = bytes(10_000, 6);
     let put = PutOptions { crc32c: options(&sent).crc32c ^ 1, ..options(&sent) };
-    fails("a put of other bytes", site.put("a", &sent, &put).await, &[ErrorKind::ChecksumMismatch])?;
+    fails("a put of other bytes", site.put("a", &sent, &put).await, &[ErrorKind::Body])?;
+    fails("a head after it", site.store.head(&site.key("a"), None).await, &[ErrorKind::NoSuchKey])
+}
+
+async fn discard(site: Site) -> Outcome {
+    let sent = bytes(100, 12);
+    site.put("a", &sent, &options(&sent)).await.map_err(text)?;
+    for _ in 0..2 {
+        site.store.discard(&site.key("a")).await.map_err(text)?;
+    }
     fails("a head after it", site.store.head(&site.key("a"), None).await, &[ErrorKind::NoSuchKey])
 }
 

@@ -17,6 +17,7 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation,
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use super::genuine::Genuine;
 use super::{Credentials, S3Options};
 use crate::{ConnectError, ErrorKind};
 
@@ -71,8 +72,9 @@ impl Connection {
 
     /// Notes a refusal, so that a later call loads the credentials anew.
     pub(super) fn failed_with(&self, kind: ErrorKind) {
-        let refused =
-            matches!(kind, ErrorKind::AccessDenied | ErrorKind::Credentials | ErrorKind::CredentialsExpired);
+        let refused = matches!(kind, ErrorKind::AccessDenied | ErrorKind::Credentials | ErrorKind::CredentialsExpired)
+            // A head's refusal does not say whether it was for that.
+            || kind == ErrorKind::Rejected;
         if refused && !matches!(self.options.credentials, Credentials::Static { .. }) {
             self.current().refused = true;
         }
@@ -182,6 +184,7 @@ fn client(options: &S3Options, config: &SdkConfig) -> Client {
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         // `call` watches progress itself, by limits the user sets.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .interceptor(Genuine)
         .force_path_style(options.path_style);
     if let Some(endpoint) = &options.endpoint {
         s3 = s3.endpoint_url(endpoint);

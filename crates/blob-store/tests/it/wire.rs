@@ -63,7 +63,8 @@ async fn call(operation: Operation, store: &S3Store) -> Result<(), StoreError> {
         Operation::CreateUpload => store.create_upload("key", &put_options()).await.map(drop),
         Operation::UploadPart => {
             let body = Body::from(Bytes::from_static(b"x"));
-            store.upload_part("key", &UploadId("id".into()), 1, body, 0).await.map(drop)
+            let crc = crc32c::crc32c(b"x");
+            store.upload_part("key", &UploadId("id".into()), 1, body, crc).await.map(drop)
         }
         Operation::CompleteUpload => complete(store).await,
         Operation::AbortUpload => store.abort_upload("key", &UploadId("id".into())).await,
@@ -71,13 +72,14 @@ async fn call(operation: Operation, store: &S3Store) -> Result<(), StoreError> {
         Operation::Head => store.head("key", None).await.map(drop),
         Operation::Get => store.get("key", None, None).await.map(drop),
         Operation::List => store.list("prefix", None, 10).await.map(drop),
+        Operation::Discard => store.discard("key").await,
     }
 }
 
 #[tokio::test]
 async fn storage_class_and_tags_go_with_a_put_and_with_the_beginning_of_an_upload() {
     let created = r#"<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"#;
-    let script = Script::start([Answer::status(200, ""), Answer::status(200, created)]).await;
+    let script = Script::start([Answer::stored(), Answer::status(200, created)]).await;
     let tags = vec![("team".into(), "data & more".into()), ("a=b".into(), String::new())];
     let options =
         S3Options { storage_class: Some("INTELLIGENT_TIERING".into()), tags, ..options(&script.url) };
@@ -97,7 +99,7 @@ async fn storage_class_and_tags_go_with_a_put_and_with_the_beginning_of_an_uploa
 
 #[tokio::test]
 async fn a_put_is_one_unsigned_conditional_request_with_our_checksum_and_no_other() {
-    let script = Script::start([Answer::status(200, "")]).await;
+    let script = Script::start([Answer::stored()]).await;
     put(&store(&script.url).await).await.unwrap();
     let request = script.requests().await.remove(0);
     assert_eq!(request.line, "PUT /bucket/dir/key?x-id=PutObject HTTP/1.1");
@@ -128,7 +130,7 @@ async fn a_put_is_one_unsigned_conditional_request_with_our_checksum_and_no_othe
 
 #[tokio::test]
 async fn a_signed_payload_is_covered_by_its_sha256() {
-    let script = Script::start([Answer::status(200, "")]).await;
+    let script = Script::start([Answer::stored()]).await;
     let options = S3Options { payload_signing: true, ..options(&script.url) };
     put(&S3Store::connect(options).await.unwrap()).await.unwrap();
     let request = script.requests().await.remove(0);
@@ -188,31 +190,48 @@ async fn every_answer_has_its_kind() {
         (Op::UploadPart, 404, "NoSuchUpload", Kind::NoSuchUpload),
         (Op::Put, 501, "NotImplemented", Kind::Unsupported),
         (Op::ListUploads, 405, "MethodNotAllowed", Kind::Unsupported),
+        // A server that says "not modified" of a key that is taken.
+        (Op::Put, 304, "", Kind::PreconditionFailed),
+        (Op::CompleteUpload, 304, "", Kind::PreconditionFailed),
         (Op::Put, 400, "EntityTooLarge", Kind::NeverValid),
         (Op::Put, 400, "MetadataTooLarge", Kind::NeverValid),
-        (Op::CreateUpload, 400, "InvalidStorageClass", Kind::NeverValid),
-        (Op::UploadPart, 400, "InvalidArgument", Kind::NeverValid),
         (Op::CompleteUpload, 400, "EntityTooSmall", Kind::NeverValid),
-        // No write is given up for an answer that nobody knows, a proxy's for instance.
-        (Op::Put, 400, "", Kind::Unsupported),
-        (Op::Put, 413, "", Kind::Unsupported),
+        // What may be a setting that all objects share is not given up for one.
+        (Op::Put, 400, "InvalidArgument", Kind::Rejected),
+        (Op::CreateUpload, 400, "InvalidStorageClass", Kind::Rejected),
+        (Op::UploadPart, 400, "InvalidArgument", Kind::Rejected),
+        // No write is given up for a code that nobody knows.
         (Op::Put, 400, "SomethingNew", Kind::Unsupported),
         (Op::CreateUpload, 400, "SomethingNew", Kind::Unsupported),
         (Op::UploadPart, 400, "SomethingNew", Kind::Unsupported),
         (Op::CompleteUpload, 400, "SomethingNew", Kind::Unsupported),
+        // Without a code of S3's a refusal is somebody else's.
+        (Op::Put, 400, "", Kind::NotS3),
+        (Op::Put, 404, "", Kind::NotS3),
+        (Op::Put, 413, "", Kind::NotS3),
+        (Op::Put, 501, "", Kind::NotS3),
+        (Op::Get, 404, "", Kind::NotS3),
+        (Op::Get, 418, "", Kind::NotS3),
+        (Op::Put, 302, "", Kind::NotS3),
+        (Op::AbortUpload, 404, "", Kind::NotS3),
+        (Op::List, 404, "", Kind::NotS3),
         (Op::List, 400, "SomethingNew", Kind::NeverValid),
         (Op::Get, 416, "InvalidRange", Kind::NeverValid),
         (Op::Get, 404, "NoSuchKey", Kind::NoSuchKey),
         (Op::Get, 404, "NoSuchBucket", Kind::NoSuchBucket),
+        (Op::Get, 405, "MethodNotAllowed", Kind::NoSuchKey),
         (Op::AbortUpload, 404, "NoSuchUpload", Kind::NoSuchUpload),
         (Op::List, 404, "NoSuchBucket", Kind::NoSuchBucket),
+        (Op::List, 400, "InvalidBucketName", Kind::NoSuchBucket),
+        (Op::Discard, 403, "AccessDenied", Kind::AccessDenied),
         // The answer to a head has no body, hence no code.
         (Op::Head, 404, "", Kind::NoSuchKey),
         (Op::Head, 403, "", Kind::AccessDenied),
-        (Op::Head, 400, "", Kind::CredentialsExpired),
-        (Op::Head, 405, "", Kind::NoSuchKey),
+        (Op::Head, 400, "", Kind::Rejected),
+        (Op::Head, 405, "", Kind::NotS3),
+        (Op::Check, 400, "", Kind::Rejected),
         (Op::Check, 404, "", Kind::NoSuchBucket),
-        (Op::Check, 301, "", Kind::NoSuchBucket),
+        (Op::Check, 301, "", Kind::NotS3),
     ];
     let answers = table.iter().map(|(_, status, code, _)| match *code {
         "" => Answer::status(*status, ""),
@@ -229,6 +248,53 @@ async fn every_answer_has_its_kind() {
     }
     // One call is one request: nothing was retried.
     assert_eq!(script.requests().await.len(), table.len());
+}
+
+#[tokio::test]
+async fn what_only_s3_says_in_a_header_is_its_word() {
+    let head = |status: u16, header: &str| {
+        Answer::Raw(format!(
+            "HTTP/1.1 {status} Status\r\n{header}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        ))
+    };
+    let script = Script::start([
+        head(301, "x-amz-bucket-region: eu-west-1"),
+        head(405, "x-amz-delete-marker: true"),
+        head(200, "etag: \"e\"\r\ncontent-type: text/html\r\nx-amz-meta-a: 1"),
+        head(200, "etag: \"e\"\r\ncontent-type: text/html"),
+    ])
+    .await;
+    let store = store(&script.url).await;
+    let elsewhere = store.check().await.unwrap_err();
+    assert_eq!(elsewhere.kind, ErrorKind::NoSuchBucket);
+    assert!(elsewhere.to_string().contains("the bucket is in the region eu-west-1"), "{elsewhere}");
+    assert_eq!(store.head("key", None).await.unwrap_err().kind, ErrorKind::NoSuchKey);
+    assert!(store.head("key", None).await.is_ok(), "an object may be a page");
+    assert_eq!(store.head("key", None).await.unwrap_err().kind, ErrorKind::NotS3);
+}
+
+#[tokio::test]
+async fn whoever_answers_in_place_of_the_store_is_named_as_far_as_the_answer_does() {
+    let page = "HTTP/1.1 200 OK\r\nserver: gateway/2\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\n<p/>";
+    let script = Script::start([Answer::Raw(page.into())]).await;
+    let error = put(&store(&script.url).await).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotS3);
+    let text = error.to_string();
+    assert!(text.contains("it has a body of 4 bytes (from gateway/2, of type text/html)"), "{text}");
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_those_of_their_checksum_never_arrive_whole() {
+    let script = Script::start([Answer::stored(), Answer::stored()]).await;
+    let store = store(&script.url).await;
+    let body = || Body::from_slices(SENT.split_inclusive(',').map(Bytes::from).collect());
+    let wrong = PutOptions { crc32c: 1, ..put_options() };
+    let put = store.put_if_absent("key", body(), &wrong).await.unwrap_err();
+    let part = store.upload_part("key", &UploadId("id".into()), 1, body(), 1).await.unwrap_err();
+    for error in [put, part] {
+        assert_eq!(error.kind, ErrorKind::Body, "{error}");
+    }
+    assert_eq!(script.requests().await.len(), 0, "no request was whole");
 }
 
 #[tokio::test]
@@ -252,9 +318,9 @@ async fn a_completion_without_a_result_is_an_error_that_may_have_stored() {
     ])
     .await;
     let store = store(&script.url).await;
-    for _ in 0..4 {
+    for kind in [ErrorKind::NotS3, ErrorKind::ErrorIn200, ErrorKind::ErrorIn200, ErrorKind::ErrorIn200] {
         let error = complete(&store).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::ErrorIn200, "{error}");
+        assert_eq!(error.kind, kind, "{error}");
         assert!(error.may_be_stored());
     }
 }
@@ -287,7 +353,7 @@ async fn silence_is_a_time_out() {
 
 #[tokio::test]
 async fn a_download_that_stops_is_an_error_and_never_a_short_object() {
-    let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
+    let half = "HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 10\r\n\r\nhello";
     let script = Script::start([Answer::Raw(half.into()), Answer::RawThenSilence(half.into())]).await;
     let options = S3Options { read_timeout: Duration::from_millis(100), ..options(&script.url) };
     let store = S3Store::connect(options).await.unwrap();

@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Equal,
     /// To a look: another object.
     Different,
+    /// To a look: the object of this cut by its metadata, but not as long, or not of those bytes.
+    Mangled,
     /// No, or nothing.
     Failed(ErrorKind),
 }
@@ -75,7 +77,9 @@ pub(crate) fn next(asked: Asked, answer: Answer) -> Step {
         (Asked::Look(_), Answer::Equal) | (Asked::Put | Asked::Complete, Answer::Ok) => return Step::Done,
         (Asked::Look(_), Answer::Different | Answer::Ok) => return Step::Fork,
         (Asked::Create | Asked::Part, Answer::Ok) => return Step::Go,
-        (_, Answer::Equal | Answer::Different) => return Step::Look(Then::Restart),
+        // Nobody else's, and not ours either: the store or its answer is wrong, which only somebody can put right.
+        (Asked::Look(_), Answer::Mangled) => return Step::Again { alarm: true },
+        (_, Answer::Equal | Answer::Different | Answer::Mangled) => return Step::Look(Then::Restart),
         (_, Answer::Failed(kind)) => kind,
     };
     match (asked, kind) {
@@ -83,6 +87,8 @@ pub(crate) fn next(asked: Asked, answer: Answer) -> Step {
         // A look that is refused says nothing about what is there, however often it is asked.
         (Asked::Look(_), _) => Step::Again { alarm: !is_passing(kind) },
 
+        // Who answered is not the store: only the store can say whether it has the object.
+        (Asked::Put, Kind::NotS3) => Step::Look(Then::Restart),
         // Something is there; or the upload or its parts are gone, perhaps because it was completed.
         (Asked::Put | Asked::Complete, Kind::PreconditionFailed)
         | (
@@ -94,14 +100,14 @@ pub(crate) fn next(asked: Asked, answer: Answer) -> Step {
 
         (_, Kind::Body | Kind::ChecksumMismatch) => Step::Remake,
         // An earlier try may have been stored, so nothing is set aside unseen.
-        (_, Kind::NeverValid) => Step::Look(Then::SetAside),
+        (_, Kind::NeverValid | Kind::Rejected) => Step::Look(Then::SetAside),
         (_, kind) => Step::Again { alarm: !is_passing(kind) },
     }
 }
 
 /// Whether time alone is expected to help.
 fn is_passing(kind: ErrorKind) -> bool {
-    kind.may_be_stored() || kind == ErrorKind::ConditionalConflict
+    (kind.may_be_stored() && !kind.needs_an_operator()) || kind == ErrorKind::ConditionalConflict
 }
 
 #[cfg(test)]
@@ -131,9 +137,11 @@ mod tests {
             (Kind::Timeout, [AGAIN, AGAIN, AGAIN, restart]),
             (Kind::Connection, [AGAIN, AGAIN, AGAIN, Step::Look(Then::Complete)]),
             (Kind::ErrorIn200, [AGAIN, AGAIN, AGAIN, Step::Look(Then::Complete)]),
+            (Kind::NotS3, [restart, ALARM, ALARM, Step::Look(Then::Complete)]),
             (Kind::ChecksumMismatch, [Step::Remake; 4]),
             (Kind::Body, [Step::Remake; 4]),
             (Kind::Unsupported, [ALARM; 4]),
+            (Kind::Rejected, [set_aside; 4]),
             (Kind::NeverValid, [set_aside; 4]),
         ];
         for (kind, steps) in rows {
@@ -144,6 +152,7 @@ mod tests {
             for then in [Then::Restart, Then::Complete, Then::SetAside] {
                 let step = match kind {
                     Kind::NoSuchKey => Step::Absent(then),
+                    Kind::NotS3 => ALARM,
                     kind if kind.may_be_stored() || kind == Kind::ConditionalConflict => AGAIN,
                     _ => ALARM,
                 };
@@ -156,6 +165,7 @@ mod tests {
         assert_eq!(next(Asked::Part, Answer::Ok), Step::Go);
         assert_eq!(next(Asked::Look(Then::Restart), Answer::Equal), Step::Done);
         assert_eq!(next(Asked::Look(Then::SetAside), Answer::Different), Step::Fork);
+        assert_eq!(next(Asked::Look(Then::SetAside), Answer::Mangled), ALARM);
     }
 
     #[test]
@@ -168,7 +178,13 @@ mod tests {
     #[test]
     fn no_failure_makes_a_cut_done_or_dead_unseen() {
         for asked in [Asked::Put, Asked::Create, Asked::Part, Asked::Complete] {
-            for kind in [ErrorKind::NeverValid, ErrorKind::PreconditionFailed, ErrorKind::Server] {
+            for kind in [
+                ErrorKind::NeverValid,
+                ErrorKind::Rejected,
+                ErrorKind::NotS3,
+                ErrorKind::PreconditionFailed,
+                ErrorKind::Server,
+            ] {
                 let step = next(asked, Answer::Failed(kind));
                 assert!(
                     !matches!(step, Step::Done | Step::Fork | Step::Absent(Then::SetAside)),

@@ -32,11 +32,6 @@ impl Backoff {
         let share = 0.5 + (self.random.hash_one(self.tries) >> 11) as f64 / (1u64 << 54) as f64;
         doubled.min(self.config.max).mul_f64(share)
     }
-
-    /// Whether this try is worth a line in the log: the first, second, fourth, eighth ...
-    pub(crate) fn is_worth_a_line(&self) -> bool {
-        self.tries.is_power_of_two()
-    }
 }
 
 #[cfg(test)]

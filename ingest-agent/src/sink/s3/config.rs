@@ -57,6 +57,9 @@ pub struct S3SinkConfig {
     pub upload_concurrency: usize,
     /// How long to wait before a request is sent again.
     pub retry: RetryConfig,
+    /// How long a cut, or the store as a whole, may be in the same trouble before it is an alarm, though time alone may
+    /// help. What needs somebody is one at once.
+    pub alarm_after: Duration,
     /// How long after its seal a cut may be put again in the belief that an absent key was never put. Nobody may
     /// delete or expire objects below the prefix that are younger.
     pub retry_horizon: Duration,

@@ -1,12 +1,13 @@
 //! Multipart uploads that an earlier run of this sink began and did not finish.
 //!
 //! Ours are the journalled ids of pending cuts, and whatever the listing shows under a key that names a cut of this channel
-//! and sink. Neighbours share the prefix: nothing else is ever aborted. What cannot be aborted now is left to the next
+//! and sink, or where this sink alone tries the store out. Neighbours share the prefix: nothing else is ever aborted. What cannot be aborted now is left to the next
 //! start, and to the bucket's lifecycle rule.
 
 use blob_store::{ErrorKind, StoreError, UploadId};
 use contract::ObjectKey;
 
+use super::learn;
 use super::shared::Shared;
 
 /// Aborts what an earlier run left.
@@ -34,6 +35,12 @@ pub(crate) async fn abort(shared: &Shared) {
             }
         }
         Err(error) => left("listing unfinished uploads failed", &error),
+    }
+    let Some(tried) = learn::key(shared) else { return };
+    let listed = shared.bucket(bucket).list_uploads(&tried).await;
+    shared.metrics.requests.inc();
+    for upload in listed.unwrap_or_default() {
+        abort_one(shared, bucket, &upload.key, &upload.id).await;
     }
 }
 

@@ -2,7 +2,7 @@
 //! across an await, so nobody ever waits for one.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blob_store::{BlobStore, Promises};
 use contract::{ChannelId, SinkName};
@@ -11,6 +11,7 @@ use durable_channel::{Cursor, Reader};
 use super::config::S3SinkConfig;
 use super::cut::Cut;
 use super::error::S3SinkError;
+use super::learned::Learned;
 use super::ledger::Ledger;
 use super::pack::Packer;
 use super::seams::Seams;
@@ -23,8 +24,8 @@ pub(crate) struct Shared {
     pub(super) channel: ChannelId,
     pub(super) config: S3SinkConfig,
     pub(super) seams: Seams,
-    /// What the store keeps; set before anything is sent to it.
-    pub(super) promises: OnceLock<Promises>,
+    /// What the store was found to keep; where it is asked, known before anything is shipped to it.
+    pub(super) learned: Mutex<Option<Learned>>,
     pub(super) metrics: Arc<SinkMetrics>,
     pub(super) dir: Option<PathBuf>,
     pub(super) reader: Mutex<Reader>,
@@ -56,12 +57,20 @@ impl Shared {
 
     /// What the store keeps, as configured or as found.
     pub(super) fn promises(&self) -> Promises {
-        let found = self.promises.get().copied().unwrap_or(Promises::ALL);
+        let found = self.learned().map_or(Promises::ALL, |known| known.promises());
         Promises {
             conditions: self.config.conditional.unwrap_or(found.conditions),
             whole_checksums: self.config.composite.map_or(found.whole_checksums, |composite| !composite),
             ..found
         }
+    }
+
+    pub(super) fn learned(&self) -> Option<Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_learned(&self, known: Learned) {
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
     /// Stops here, if a test wants a crash here.

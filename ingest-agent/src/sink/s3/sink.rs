@@ -3,18 +3,18 @@
 mod reading;
 mod shipping;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::ChannelId;
 use durable_channel::Item;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::shipping::Shipping;
 use super::arrivals::Arrivals;
-use super::backoff::Backoff;
 use super::claim::{Claimed, claim};
 use super::config::S3SinkConfig;
 use super::cut::BytesAt;
@@ -29,6 +29,7 @@ use super::seal::seal;
 use super::seams::Seams;
 use super::shared::{Shared, gauge};
 use super::staging::Staging;
+use super::trouble::Trouble;
 use crate::channel::ChannelHandle;
 use crate::sink::codec::Codec;
 use crate::sink::{FlushReport, FlushRequest, SinkContext};
@@ -51,6 +52,8 @@ pub(crate) struct Sink {
     /// Positions below this arrived before this start: they may be held, and their age counts from their arrival.
     replay_end: u64,
     shipping: Shipping,
+    /// What runs beside, and ends with the sink.
+    errands: JoinSet<()>,
     /// What the channel had refused when last looked at.
     refused_full: u64,
     /// When to read on, after there was no descriptor for it.
@@ -112,7 +115,7 @@ impl Sink {
                 channel: channel_id,
                 config,
                 seams,
-                promises: OnceLock::new(),
+                learned: None.into(),
                 metrics: ctx.metrics,
                 dir,
                 reader: ctx.reader.into(),
@@ -125,6 +128,7 @@ impl Sink {
             requests: ctx.flush,
             flushes: Vec::new(),
             shipping: Shipping::default(),
+            errands: JoinSet::new(),
             refused_full: 0,
             read_again: None,
         };
@@ -144,24 +148,26 @@ impl Sink {
             prepared = sink.prepare() => prepared?,
             () = out_of_time => return Ok(None),
         }
+        sink.errands.spawn(learn::keep_up(Arc::clone(&sink.shared)));
         Ok(Some(sink))
     }
 
-    /// Claims the channel, until the store has answered, and aborts unfinished uploads.
+    /// Learns what the store keeps, claims the channel, until the store has answered, and aborts unfinished uploads.
     async fn prepare(&mut self) -> Result<(), S3SinkError> {
         let shared = &Arc::clone(&self.shared);
+        learn::learn(shared).await;
         if let (Some(prefix), Some(nonce)) = (&shared.config.control_prefix, self.channel.claim_nonce()) {
             let prefix = prefix.trim_end_matches('/');
             let incarnation = self.channel.channel().incarnation();
             let key = format!("{prefix}/claims/{}-{}/{incarnation:012}", shared.channel, shared.name);
             let nonce = hex::encode(nonce);
             let store = shared.bucket(&shared.config.store.bucket);
-            let mut backoff = Backoff::new(shared.config.retry);
+            let mut trouble = Trouble::new(shared);
             loop {
                 self.show();
                 shared.metrics.requests.inc();
                 shared.reach("before_claim")?;
-                let claimed = claim(&*store, &key, &nonce).await;
+                let claimed = claim(&*store, &key, &nonce, shared.promises().conditions).await;
                 shared.reach("after_claim")?;
                 match claimed {
                     Ok(Claimed::Ours) => break,
@@ -171,18 +177,14 @@ impl Sink {
                     }
                     Err(Err(error)) => return Err(error),
                     Err(Ok(error)) => {
-                        let pause = backoff.pause();
-                        if backoff.is_worth_a_line() {
-                            tracing::warn!(error = %error, "the store cannot be asked yet whether this channel is a copy; nothing is shipped before");
+                        if trouble.is_worth_a_line() {
+                            tracing::warn!(error = %error, kind = %error.kind, "the store cannot be asked yet whether this channel is a copy; nothing is shipped before");
                         }
-                        shared.metrics.retries.inc();
-                        shared.metrics.alarm.set(i64::from(error.kind.needs_an_operator()));
-                        sleep(pause).await;
+                        trouble.pause(error.kind.needs_an_operator()).await;
                     }
                 }
             }
         }
-        learn::learn(shared).await;
         shared.reach("before_leftovers")?;
         if shared.dir.is_some() {
             leftovers::abort(shared).await;

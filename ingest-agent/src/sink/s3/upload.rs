@@ -13,13 +13,14 @@ use command_line::AGENT;
 use contract::{CutId, ObjectMetadata};
 
 use super::answers::{self, Answer, Asked, Step, Then};
-use super::backoff::Backoff;
 use super::content::{Content, Keeping, Mark};
 use super::cut::{Attempt, BytesAt, Cut};
 use super::error::S3SinkError;
 use super::remake;
 use super::shared::Shared;
 use super::state::Record;
+use super::trial;
+use super::trouble::Trouble;
 
 /// How a cut's way ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +45,16 @@ pub(crate) struct Upload {
     store: Arc<dyn BlobStore>,
     cut: Arc<Cut>,
     attempts: Vec<Attempt>,
-    backoff: Backoff,
-    /// The last answer that can never become a yes.
-    refusal: String,
+    /// What makes the cut be sent from the beginning again and again, and what the log was told of it.
+    trouble: Trouble,
+    /// The last no to a request that would store something.
+    refusal: Option<Refusal>,
+}
+
+/// A no of the store.
+struct Refusal {
+    kind: ErrorKind,
+    text: String,
 }
 
 /// What a look at the key found.
@@ -55,6 +63,16 @@ enum Found {
     Equal(u64),
     /// Nothing; and what is to be done then.
     Nothing(Then),
+    /// Another object.
+    Other,
+}
+
+/// What a look at the key may see.
+enum Seen {
+    /// The object of this attempt.
+    Equal(u64),
+    /// An object that says to be this attempt's, and is not: how it differs.
+    Mangled(String),
     /// Another object.
     Other,
 }
@@ -68,8 +86,8 @@ impl Upload {
             store: shared.bucket(&pending.cut.bucket),
             cut: pending.cut,
             attempts: pending.attempts,
-            backoff: Backoff::new(shared.config.retry),
-            refusal: String::new(),
+            trouble: Trouble::new(shared),
+            refusal: None,
         })
     }
 
@@ -78,14 +96,14 @@ impl Upload {
         loop {
             match self.try_to_ship().await {
                 Err(error) if error.is_shortage() => {
-                    if self.backoff.is_worth_a_line() {
+                    if self.trouble.is_worth_a_line() {
                         tracing::warn!(
                             cut = self.cut.number,
                             error = &error as &dyn std::error::Error,
                             "a cut cannot be sent now; trying again until it can"
                         );
                     }
-                    self.pause(false).await;
+                    self.trouble.pause(false).await;
                 }
                 ended => return ended,
             }
@@ -139,16 +157,18 @@ impl Upload {
                     None => Step::Again { alarm: true },
                 },
                 Step::Absent(Then::Restart | Then::Complete) => {
-                    self.pause(false).await;
+                    self.tell_contradiction();
+                    let alarm = self.refusal.as_ref().is_some_and(|no| no.kind.needs_an_operator());
+                    self.trouble.pause(alarm).await;
                     return Ok(None);
                 }
                 Step::Again { alarm } => {
-                    self.pause(alarm).await;
+                    self.trouble.pause(alarm).await;
                     return Ok(None);
                 }
                 Step::Remake => {
                     self.remake().await?;
-                    self.pause(false).await;
+                    self.trouble.pause(false).await;
                     return Ok(None);
                 }
                 Step::Go => return Ok(None),
@@ -171,20 +191,27 @@ impl Upload {
 
     /// Looks what the key holds, again and again until the store says.
     async fn look(&mut self, then: Then) -> Result<Found, S3SinkError> {
+        let mut trouble = Trouble::new(&self.shared);
         loop {
             let looked = self.store.head(&self.cut.key, None).await;
             self.shared.reach("after_look")?;
-            let equal = looked.as_ref().ok().map(|info| self.equal(info));
-            let answer = match (&looked, equal) {
-                (Err(error), _) => Answer::Failed(error.kind),
-                (Ok(_), Some(Some(_))) => Answer::Equal,
-                (Ok(_), _) => Answer::Different,
-            };
             self.note(&looked);
-            match answers::next(Asked::Look(then), answer) {
-                Step::Done => return Ok(Found::Equal(equal.flatten().unwrap_or_default())),
-                Step::Absent(then) => return Ok(Found::Nothing(then)),
-                Step::Again { alarm } => self.pause(alarm).await,
+            let seen = looked.as_ref().map(|info| self.seen(info));
+            let answer = match &seen {
+                Err(error) => Answer::Failed(error.kind),
+                Ok(Seen::Equal(_)) => Answer::Equal,
+                Ok(Seen::Mangled(_)) => Answer::Mangled,
+                Ok(Seen::Other) => Answer::Different,
+            };
+            if let Ok(Seen::Mangled(how)) = &seen
+                && self.trouble.is_worth_a_line()
+            {
+                tracing::error!(cut = %self.cut.id(&self.shared.name), key = %self.cut.key, how, "the store shows this cut's object otherwise than it was sent; nothing is concluded from that");
+            }
+            match (answers::next(Asked::Look(then), answer), seen) {
+                (Step::Done, Ok(Seen::Equal(attempt))) => return Ok(Found::Equal(attempt)),
+                (Step::Absent(then), _) => return Ok(Found::Nothing(then)),
+                (Step::Again { alarm }, _) => trouble.pause(alarm).await,
                 _ => return Ok(Found::Other),
             }
         }
@@ -192,16 +219,23 @@ impl Upload {
 
     /// Which attempt an object is: by cut, length and checksum in its metadata, its length, and the checksum
     /// that the store keeps, if it keeps the right ones. Never by its ETag.
-    fn equal(&self, info: &ObjectInfo) -> Option<u64> {
-        let found = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str)).ok()?;
-        let trusted = info.crc32c.filter(|_| self.shared.promises().right_checksums);
+    fn seen(&self, info: &ObjectInfo) -> Seen {
+        let found = ObjectMetadata::from_pairs(|name| info.metadata.get(name).map(String::as_str));
+        let Ok(found) = found else { return Seen::Other };
         let is = |attempt: &Attempt| {
             found.cut == self.cut.id(&self.shared.name)
                 && (found.length, found.crc32c) == (attempt.length, attempt.crc32c)
-                && info.length == attempt.length
-                && trusted.is_none_or(|crc| crc == attempt.crc32c)
         };
-        self.attempts.iter().rposition(is).map(|index| index as u64)
+        let Some(index) = self.attempts.iter().rposition(is) else { return Seen::Other };
+        if info.length != found.length {
+            return Seen::Mangled(format!("{} bytes instead of {}", info.length, found.length));
+        }
+        match info.crc32c.filter(|_| self.shared.promises().right_checksums) {
+            Some(crc) if crc != found.crc32c => {
+                Seen::Mangled(format!("its CRC32C is {crc:08x} instead of {:08x}", found.crc32c))
+            }
+            _ => Seen::Equal(index as u64),
+        }
     }
 
     /// Makes the bytes of the cut again as a new recorded attempt, if they are not what was recorded.
@@ -224,11 +258,14 @@ impl Upload {
     /// Keeps the bytes of a cut that the store will never take; `None` if there is no room for them, or if they
     /// had to be made again. The channel lets go of them afterwards, so only bytes that were checked count.
     async fn set_aside(&mut self) -> Result<Option<Shipped>, S3SinkError> {
+        if !self.is_this_object_alone().await {
+            return Ok(None);
+        }
         let newest = self.newest();
+        let reason = self.refusal.as_ref().map(|no| no.text.clone()).unwrap_or_default();
         let dead: u64 = self.shared.ledger().state().dead().map(|dead| dead.attempts[0].length).sum();
         let Some(path) = self.shared.kept(self.cut.number) else {
             // Beside a memory channel there is no place to keep them, and to wait for ever would hold back the rest.
-            let reason = self.refusal.clone();
             return Ok(Some(Shipped::SetAside { attempt: newest.clone(), reason }));
         };
         if dead + newest.length > self.shared.config.staging_bytes {
@@ -249,7 +286,40 @@ impl Upload {
             }
         }
         let attempt = Attempt { bytes: BytesAt::Kept, ..newest.clone() };
-        Ok(Some(Shipped::SetAside { attempt, reason: self.refusal.clone() }))
+        Ok(Some(Shipped::SetAside { attempt, reason }))
+    }
+
+    /// Whether what the store refuses is this object, and not whatever is sent to it in this manner. What cannot be told
+    /// is taken for the latter: it costs time, and the other way round each cut would be set aside.
+    async fn is_this_object_alone(&mut self) -> bool {
+        if self.refusal.as_ref().is_none_or(|no| no.kind != ErrorKind::Rejected) {
+            return true;
+        }
+        let cut = self.cut.id(&self.shared.name);
+        let taken = match &self.shared.config.control_prefix {
+            None => Ok(false),
+            Some(prefix) => {
+                let key = format!("{}/trials/{cut}", prefix.trim_end_matches('/'));
+                let manner = self.options(self.newest());
+                let in_parts = self.newest().length > self.shared.config.put_limit_bytes;
+                self.shared.metrics.requests.inc();
+                trial::is_taken(&*self.store, &key, &manner, in_parts).await
+            }
+        };
+        if !matches!(taken, Ok(true)) && self.trouble.is_worth_a_line() {
+            let refusal = self.refusal.as_ref().map(|no| no.text.as_str()).unwrap_or_default();
+            tracing::error!(%cut, refusal, "the store refuses what this sink sends, not this object alone; a setting has to be put right (storage_class, tags, multipart_checksum, conditional), and nothing is shipped before");
+        }
+        taken.unwrap_or(false)
+    }
+
+    /// A key that is taken for the put and empty for the look, or an upload that is gone and has come to nothing: each
+    /// of the two answers is nothing to tell of, both together are.
+    fn tell_contradiction(&mut self) {
+        let Some(refusal) = self.refusal.as_ref().filter(|no| is_expected(no.kind)) else { return };
+        if self.trouble.is_worth_a_line() {
+            tracing::warn!(cut = %self.cut.id(&self.shared.name), key = %self.cut.key, refusal = refusal.text, "the store refused the cut as if it had it, and shows nothing under its key; it is sent again");
+        }
     }
 
     /// The store has just taken what it may have held and forgotten: an earlier answer may have been lost.
@@ -278,35 +348,21 @@ impl Upload {
 
     fn step<T>(&mut self, asked: Asked, answer: &Result<T, StoreError>) -> Step {
         self.note(answer);
+        if let Err(error) = answer {
+            self.refusal = Some(Refusal { kind: error.kind, text: error.to_string() });
+        }
         answers::next(asked, answer.as_ref().map_or_else(|error| Answer::Failed(error.kind), |_| Answer::Ok))
     }
 
-    /// Counts an answer, and says in the log what it was, the oftener it comes the more rarely.
+    /// Counts an answer, and says in the log what it was if it is a no that is not expected.
     fn note<T>(&mut self, answer: &Result<T, StoreError>) {
         self.shared.metrics.requests.inc();
-        match answer {
-            Ok(_) => {
-                self.backoff.reset();
-                self.shared.metrics.alarm.set(0);
-            }
-            Err(error) => {
-                if error.kind == ErrorKind::NeverValid {
-                    self.refusal = error.to_string();
-                }
-                let expected = matches!(error.kind, ErrorKind::PreconditionFailed | ErrorKind::NoSuchKey);
-                if !expected && self.backoff.is_worth_a_line() {
-                    tracing::warn!(cut = %self.cut.id(&self.shared.name), error = %error, kind = %error.kind, "the store did not do as asked");
-                }
-            }
+        if let Err(error) = answer
+            && !is_expected(error.kind)
+            && self.trouble.is_worth_a_line()
+        {
+            tracing::warn!(cut = %self.cut.id(&self.shared.name), error = %error, kind = %error.kind, "the store did not do as asked");
         }
-    }
-
-    async fn pause(&mut self, alarm: bool) {
-        self.shared.metrics.retries.inc();
-        if alarm {
-            self.shared.metrics.alarm.set(1);
-        }
-        tokio::time::sleep(self.backoff.pause()).await;
     }
 
     /// The key holds something else, and no attempt of ours ever came to be there. The sink stops, unless the channel
@@ -328,4 +384,9 @@ impl Upload {
         self.cut = Arc::new(Cut { channel, key, ..Cut::clone(&self.cut) });
         Ok(())
     }
+}
+
+/// Answers that a lost one before them explains.
+fn is_expected(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PreconditionFailed | ErrorKind::NoSuchKey)
 }

@@ -88,7 +88,7 @@ async fn a_cut_that_the_store_never_takes_is_kept_until_it_is_replayed_or_droppe
         let listed = dead.list();
         let numbers: Vec<_> = listed.iter().map(|cut| (cut.number, cut.events)).collect();
         assert_eq!(numbers, [(1, 10), (2, 10)]);
-        assert!(listed[0].reason.contains("InvalidRequest"), "{}", listed[0].reason);
+        assert!(listed[0].reason.contains("EntityTooLarge"), "{}", listed[0].reason);
         assert_eq!(std::fs::metadata(&listed[0].file).unwrap().len(), listed[0].bytes);
         assert!(matches!(dead.replay(3), Err(DeadError::NoCut(3))));
         dead.replay(1).unwrap();

@@ -7,7 +7,7 @@ use ingest_agent::sink::s3::FailPoints;
 use super::rig::{Open, audit, config, objects, store};
 
 /// Answers after which a cut is stored in the end; the status that S3 gives with each is in `blob_store`'s tests.
-const KINDS: [ErrorKind; 16] = [
+const KINDS: [ErrorKind; 17] = [
     ErrorKind::AccessDenied,
     ErrorKind::CredentialsExpired,
     ErrorKind::Credentials,
@@ -21,6 +21,7 @@ const KINDS: [ErrorKind; 16] = [
     ErrorKind::Timeout,
     ErrorKind::Connection,
     ErrorKind::ErrorIn200,
+    ErrorKind::NotS3,
     ErrorKind::ChecksumMismatch,
     ErrorKind::Body,
     ErrorKind::Unsupported,

@@ -62,6 +62,7 @@ pub(super) fn config(template: &str) -> S3SinkConfig {
         part_bytes: 1000,
         upload_concurrency: 2,
         retry: RetryConfig { base: Duration::from_millis(1), max: Duration::from_millis(4) },
+        alarm_after: Duration::from_secs(3600),
         retry_horizon: Duration::from_secs(7 * 24 * 3600),
         control_prefix: Some(CONTROL.to_owned()),
     }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+use blob_store::{FaultPlan, FaultyStore, Lacks, MemoryStore};
 use durable_channel::disk::{Disk, DiskFile, Entry, Free, Lock, Mode, OpenDir};
 use durable_channel::sim::SimDisk;
 use ingest_agent::sink::codec::Codec;
@@ -85,6 +86,34 @@ async fn damaged_staging_costs_nothing_wherever_it_is_hit() {
             let what = format!("{name} at {at}");
             outcome(&disk, &store, &what).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         }
+    }
+}
+
+#[tokio::test]
+async fn rotten_staging_is_never_shipped_where_the_store_checks_no_more_than_parts() {
+    for parts in [false, true] {
+        let mut config = staged();
+        (config.conditional, config.composite) = (Some(true), Some(true));
+        (config.put_limit_bytes, config.part_bytes) = if parts { (1, 40) } else { (1 << 20, 40) };
+        let lacks = Lacks { whole_checksums: true, ..Lacks::default() };
+        let memory = MemoryStore::new("bucket").with_smallest_part(1).lacking(lacks);
+        let store = FaultyStore::new(memory, FaultPlan::default());
+        let disk = SimDisk::new();
+        let open = Open::on(&disk);
+        open.append((0..20).map(|index| ("x", format!("event {index} {}", "x".repeat(30))))).await;
+        let running = open.start(config.clone(), &store, FailPoints::new(|name| name == "after_seal"));
+        running.flush_or_end().await;
+        running.crash().await;
+
+        let disk = disk.restart();
+        disk.damage(&staging_files(&disk)[0], |bytes| bytes[20] ^= 0x10);
+        let open = Open::on(&disk);
+        let running = open.start(config, &store, FailPoints::default());
+        running.flush().await;
+        running.stop().await.unwrap();
+        // Each object is what its metadata says: `objects` holds them against it.
+        let lines = audit(&objects(&store).await);
+        assert_eq!((lines.len(), lines.values().max()), (20, Some(&1)), "in parts: {parts}");
     }
 }
 

@@ -30,6 +30,11 @@ pub(super) struct Script {
 }
 
 impl Answer {
+    /// S3's answer to a put and to a part.
+    pub(super) fn stored() -> Self {
+        Self::Raw("HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".into())
+    }
+
     pub(super) fn status(status: u16, body: &str) -> Self {
         let length = body.len();
         Self::Raw(format!(

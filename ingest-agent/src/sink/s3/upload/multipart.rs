@@ -11,6 +11,7 @@ use crate::sink::s3::content::{Content, Mark};
 use crate::sink::s3::cut::Attempt;
 use crate::sink::s3::error::S3SinkError;
 use crate::sink::s3::state::Record;
+use crate::sink::s3::trouble::Trouble;
 
 /// S3's limit.
 const MOST_PARTS: u64 = 10_000;
@@ -58,6 +59,7 @@ impl Upload {
     ) -> Result<Result<Vec<blob_store::Part>, Step>, S3SinkError> {
         let size = part_bytes(self.shared.config.part_bytes, attempt.length);
         let (mut parts, mut mark, mut left) = (Vec::new(), Mark::default(), attempt.length);
+        let (mut whole, mut trouble) = (0, Trouble::new(&self.shared));
         while left > 0 {
             let length = left.min(size);
             let number = i32::try_from(parts.len() + 1).expect("there are at most 10,000 parts");
@@ -71,14 +73,17 @@ impl Upload {
                 self.shared.reach("after_part")?;
                 match (self.step(Asked::Part, &answer), answer) {
                     (Step::Go, Ok(part)) => break part,
-                    (Step::Again { alarm }, _) => self.pause(alarm).await,
+                    (Step::Again { alarm }, _) => trouble.pause(alarm).await,
                     (step, _) => return Ok(Err(step)),
                 }
             };
+            trouble.over();
             parts.push(part);
+            whole = crc32c::crc32c_combine(whole, crc32c, length as usize);
             (mark, left) = (after, left - length);
         }
-        Ok(Ok(parts))
+        // The parts vouch for what was read, not for what was recorded, and the store may check nothing else.
+        Ok(if whole == attempt.crc32c { Ok(parts) } else { Err(Step::Remake) })
     }
 
     async fn complete(
@@ -87,15 +92,18 @@ impl Upload {
         upload: &UploadId,
         parts: &[blob_store::Part],
     ) -> Result<Step, S3SinkError> {
-        let options = self.options(attempt);
+        let (options, mut trouble) = (self.options(attempt), Trouble::new(&self.shared));
         loop {
             self.shared.reach("before_complete")?;
             let answer = self.store.complete_upload(&self.cut.key, upload, parts, &options).await;
             self.shared.reach("after_complete")?;
             match self.step(Asked::Complete, &answer) {
-                Step::Again { alarm } => self.pause(alarm).await,
+                Step::Again { alarm } => trouble.pause(alarm).await,
                 Step::Look(Then::Complete) => match self.look(Then::Complete).await? {
-                    Found::Nothing(_) => self.pause(false).await,
+                    Found::Nothing(_) => {
+                        let alarm = answer.is_err_and(|error| error.kind.needs_an_operator());
+                        trouble.pause(alarm).await;
+                    }
                     // What was found is looked up again by the caller, who knows what to do with it.
                     Found::Equal(_) | Found::Other => return Ok(Step::Look(Then::Restart)),
                 },
