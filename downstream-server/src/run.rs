@@ -91,6 +91,12 @@ impl RunError {
         }
         match self {
             Self::Bind { .. } | Self::Inbox(OpenError::Locked(_)) => exit::UNAVAILABLE,
+            // Nothing has failed where descriptors are all in use.
+            Self::Inbox(OpenError::Io { source, .. }) | Self::Token(TokenFileError::Io { source, .. })
+                if descriptors::are_used_up(source) =>
+            {
+                exit::UNAVAILABLE
+            }
             Self::Store { .. }
             | Self::Client(_)
             | Self::Inbox(OpenError::Postgres(_) | OpenError::Encoding(_)) => exit::CONFIG,

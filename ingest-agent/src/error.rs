@@ -188,6 +188,8 @@ impl AgentError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Start(error) => error.exit_code(),
+            // Nobody was told that what found no room is durable.
+            Self::Close { error: CloseError::NoRoom { .. }, .. } => exit::TEMPFAIL,
             Self::Poisoned { .. }
             | Self::Close { .. }
             | Self::Sink { error: SinkError::Read(_) | SinkError::Release(_), .. } => exit::IO,

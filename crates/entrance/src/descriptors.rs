@@ -3,6 +3,9 @@
 //! Every connection takes one. A program that lets in as many as its limits say, and then cannot open the next file of
 //! its own, has failed for the sake of clients that may be silent. So it knows at its start how many it may have.
 
+use std::io;
+
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The limit is raised as far as the system lets us, and not beyond this: some programs that we may start look at each
@@ -24,6 +27,11 @@ pub fn raise() -> u64 {
         tracing::warn!(%error, current, wanted, "the limit of open files cannot be raised");
     }
     limit()
+}
+
+/// Whether this process, or the whole system, has as many files and connections open as it may.
+pub fn are_used_up(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// How many files and connections this process may have open.

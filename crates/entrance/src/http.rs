@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::header::CONNECTION;
+use ::http::{HeaderValue, Request, Response};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -136,7 +137,11 @@ impl Http {
             async move {
                 let response = match answered {
                     Ok(answer) => answer.await.map(Content::Answer),
-                    Err(refused) => refused.map(|text| Content::Refused(Full::new(text))),
+                    Err(mut refused) => {
+                        // What such a client sends next may be read otherwise than it is meant.
+                        refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        refused.map(|text| Content::Refused(Full::new(text)))
+                    }
                 };
                 Ok::<_, Infallible>(response.map(|content| Answer { content, _end: End(stage) }))
             }

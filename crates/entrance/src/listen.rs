@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::descriptors;
+
 /// Connections that the system completes before we accept them.
 const BACKLOG: u32 = 1024;
 
@@ -81,6 +83,6 @@ pub async fn serve_each<F>(
 
 /// Whether it is the system that lacks something, and not this connection that failed.
 fn has_run_out(error: &io::Error) -> bool {
-    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_none_or(|errno| lacks.contains(&errno))
+    let lacks = [Errno::NOBUFS, Errno::NOMEM];
+    descriptors::are_used_up(error) || Errno::from_io_error(error).is_none_or(|errno| lacks.contains(&errno))
 }

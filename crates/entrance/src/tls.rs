@@ -106,13 +106,15 @@ impl Files {
             let path = path.to_owned();
             move |source| TlsError::File { path, source }
         };
-        let chain: Vec<_> = CertificateDer::pem_file_iter(&self.certificate)
-            .and_then(Iterator::collect)
+        let chain: Vec<_> = read_pem(&self.certificate)
+            .and_then(|text| CertificateDer::pem_slice_iter(&text).collect())
             .map_err(file(&self.certificate))?;
         if chain.is_empty() {
             return Err(file(&self.certificate)(pem::Error::NoItemsFound));
         }
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(file(&self.key))?;
+        let key = read_pem(&self.key)
+            .and_then(|text| PrivateKeyDer::from_pem_slice(&text))
+            .map_err(file(&self.key))?;
         let pair =
             |source| TlsError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), source };
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -122,6 +124,15 @@ impl Files {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// The file without the byte order mark that some editors write: the first line is one that counts.
+fn read_pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
+    let mut text = std::fs::read(path).map_err(pem::Error::Io)?;
+    if text.starts_with(b"\xef\xbb\xbf") {
+        text.drain(..3);
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -175,6 +186,10 @@ mod tests {
         let tls = load(&dir).unwrap();
         assert_eq!(seen(&tls, &first).await.unwrap(), first);
         let second = renew(&dir);
+        for name in ["cert.pem", "key.pem"] {
+            let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name), format!("\u{feff}{text}")).unwrap();
+        }
         tls.reload().unwrap();
         assert_eq!(seen(&tls, &second).await.unwrap(), second);
         assert!(seen(&tls, &first).await.is_err(), "the old one is shown no more");

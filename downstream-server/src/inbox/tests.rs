@@ -38,6 +38,7 @@ on_each_database! {
     a_failing_effect_undoes_its_object_and_leaves_the_others_of_the_group,
     a_closed_inbox_is_free_for_the_next_server_even_while_its_handle_is_held,
     what_waits_for_a_time_that_the_clock_has_left_is_due_at_once,
+    a_lease_of_a_time_that_the_clock_has_left_does_not_last_until_then,
     a_listing_that_ended_in_the_future_is_due_at_once,
     a_version_that_is_longer_than_any_is_refused_and_the_longest_is_taken,
     an_inbox_whose_tables_are_gone_ends_and_one_of_a_handlers_own_does_not,

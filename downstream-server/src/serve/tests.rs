@@ -95,7 +95,7 @@ async fn a_head_that_is_too_large_is_431_with_the_limit() {
 #[tokio::test]
 async fn a_head_that_says_two_things_is_refused_before_any_route_sees_it() {
     let served = Served::new(routes(), |_| {}).await;
-    let two = b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    let two = b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n";
     is_refusal(&served.say(two).await, 400, "host", "the request has more than one Host header");
     let absolute = b"GET http://evil.example/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let message = "the target of the request names a host; this is no proxy, so send the path alone";

@@ -69,6 +69,24 @@ async fn a_failing_event_is_tried_three_times_with_one_request_id_then_lies_in_t
 }
 
 #[tokio::test]
+async fn a_try_that_waits_for_a_time_which_the_clock_has_left_is_made_after_its_pause() {
+    let delays = [Duration::from_millis(50); 2];
+    let cloud = Fixture::with(|options: &mut CloudOptions| options.retry_delays = delays).await;
+    cloud.put("k", "x").await;
+    let runtime = cloud.runtime();
+    let given = runtime.next().await;
+    runtime.fail(&given.id).await;
+    // As if the clock had shown the day after tomorrow then.
+    let catalog = rusqlite::Connection::open(cloud.options.dir.join(".cloud/catalog.sqlite")).unwrap();
+    catalog.busy_timeout(Duration::from_secs(10)).unwrap();
+    let moved = catalog.execute("UPDATE invocations SET due_ms = due_ms + 172800000", []).unwrap();
+    assert_eq!(moved, 1);
+    let again = tokio::time::timeout(Duration::from_secs(20), runtime.next()).await.unwrap();
+    assert_eq!(again.id, given.id);
+    runtime.succeed(&again.id).await;
+}
+
+#[tokio::test]
 async fn the_failure_queue_can_be_read_and_redriven_over_http() {
     let cloud = Fixture::with(|options: &mut CloudOptions| options.retry_delays = [Duration::ZERO; 2]).await;
     cloud.put("k", "x").await;

@@ -39,6 +39,26 @@ pub(super) async fn what_waits_for_a_time_that_the_clock_has_left_is_due_at_once
     );
 }
 
+pub(super) async fn a_lease_of_a_time_that_the_clock_has_left_does_not_last_until_then(home: Home) {
+    let inbox = home.open().await;
+    let (now, back) = (10 * DAY_MS, 8 * DAY_MS);
+    put(&inbox, Notice::new("logs", "k")).await;
+    assert_eq!(inbox.claim(1, now).await.unwrap().claims.len(), 1);
+    // Another server of the same inbox, whose clock was set right meanwhile.
+    let lease = Lease { owner: "another/1".to_owned(), length_ms: MINUTE_MS };
+    let claims = inbox
+        .write(move |at, changes| attempts::claim(at, changes, &lease, None, 1, back))
+        .await
+        .unwrap()
+        .claims;
+    assert_eq!(claims.len(), 1, "the attempt is made by whoever is there");
+    // One whose clock is behind by less than ten leases leaves the attempt alone.
+    let lease = Lease { owner: "a third/1".to_owned(), length_ms: MINUTE_MS };
+    let claimed =
+        inbox.write(move |at, changes| attempts::claim(at, changes, &lease, None, 1, back - 8 * MINUTE_MS));
+    assert_eq!(claimed.await.unwrap().claims, []);
+}
+
 pub(super) async fn a_listing_that_ended_in_the_future_is_due_at_once(home: Home) {
     let inbox = home.open().await;
     let (now, hour) = (10 * DAY_MS, 60 * MINUTE_MS);

@@ -1,8 +1,10 @@
 //! The netcat source, line by line and answer by answer.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use durable_channel::sim::SimDisk;
 use durable_channel::{DurableChannel, MemoryChannel, Options};
 use ingest_agent::channel::ChannelHandle;
 use ingest_agent::source::SourceKind;
@@ -393,4 +395,54 @@ proptest! {
             assert_eq!(source.bodies(), lines[..stored]);
         });
     }
+}
+
+#[tokio::test]
+async fn a_line_that_waits_for_what_has_run_out_is_failed_within_room_timeout() {
+    let disk = SimDisk::new();
+    let options = Options {
+        segment_bytes: 64 << 10,
+        max_frame_bytes: 16 << 10,
+        free_disk_floor_bytes: 0,
+        ..Options::default()
+    };
+    let dir = Path::new("/state/channel");
+    let (channel, _) = DurableChannel::open_on(Arc::new(disk.clone()), dir, &options).unwrap();
+    let room_timeout = Duration::from_millis(50);
+    let source = Running::start_on(kind(|config| config.room_timeout = room_timeout), Arc::new(channel));
+    disk.set_descriptors(false);
+    let mut stream = source.connect().await;
+    let line = format!("{}\n", "x".repeat(8_000));
+    let (ok, reason) = ("OK\n", "the file descriptors are used up");
+    let failed = soon(async {
+        loop {
+            stream.write_all(line.as_bytes()).await.unwrap();
+            let answer = read_line(&mut stream).await;
+            if answer != ok {
+                break answer;
+            }
+        }
+    })
+    .await;
+    assert!(failed.starts_with("FAILED: ") && failed.contains(reason), "{failed}");
+    assert!(failed.contains("it may still be stored"), "{failed}");
+    disk.set_descriptors(true);
+    soon(async {
+        loop {
+            stream.write_all(b"again\n").await.unwrap();
+            if read_line(&mut stream).await == ok {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// One answer, with its newline.
+async fn read_line(stream: &mut TcpStream) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        line.push(soon(stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(line).unwrap()
 }
