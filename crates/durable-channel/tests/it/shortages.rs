@@ -20,33 +20,43 @@ fn refused(channel: &DurableChannel) -> Shortage {
 #[test]
 fn what_has_run_out_is_named_and_the_channel_goes_on_once_it_is_there_again() {
     type Change = fn(&SimDisk, bool);
-    let cases: [(Change, &str); 3] = [
+    let cases: [(Change, &str, bool); 3] = [
         (
             |disk, there| {
                 let bytes = disk.used_bytes() + tiny().segment_bytes + 100;
                 disk.set_capacity((!there).then_some(bytes));
             },
             "bytes free, 8192 needed for the next segment of the channel",
+            false,
         ),
         // The reserve that is there, and not another file.
         (
             |disk, there| disk.set_inodes((!there).then_some(disk.files().len() as u64)),
             "the disk's inodes are used up: it has room, but none for another file",
+            false,
         ),
-        (|disk, there| disk.set_descriptors(there), "the file descriptors are used up: raise the limit"),
+        // Nobody can look whether there will be a descriptor.
+        (
+            |disk, there| disk.set_descriptors(there),
+            "the file descriptors are used up: raise the limit",
+            true,
+        ),
     ];
-    for (change, says) in cases {
+    for (change, says, waits) in cases {
         let disk = SimDisk::new();
         let (channel, _) = open(&disk);
         let mut reader = channel.reader("r", Start::Oldest).unwrap();
+        // With its first segment, which takes the reserve, and the next reserve.
+        channel.append(batch(&channel, &[b"first"])).unwrap();
+        channel.step();
         change(&disk, false);
         let shortage = refused(&channel);
         assert!(shortage.to_string().contains(says), "{shortage}");
         assert!(AppendError::from(shortage).retry_can_help());
         assert_eq!(channel.stats().shortage, Some(shortage));
         assert!(channel.failure().is_none(), "{says}");
-        // What was accepted is synced, or says what it waits for.
-        let waits = channel.synced_end() < channel.stats().next;
+        // What was accepted is synced, since it is refused early enough, or says what it waits for.
+        assert_eq!(channel.synced_end() < channel.stats().next, waits, "{says}");
         assert_eq!(channel.waits_for(), waits.then_some(shortage));
 
         change(&disk, true);

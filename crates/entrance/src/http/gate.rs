@@ -194,12 +194,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        // The library flushes once it has written all that there is.
+        // The library flushes once it has written all that there is, and then reads again.
         if self.stage.get() == ANSWERED {
             self.stage.set(IDLE);
             self.deadline = Instant::now() + self.limits.idle_timeout;
-            // Begun here: the library may not read again before the client sends something.
-            let _ = self.poll_deadline(cx);
         }
         Poll::Ready(Ok(()))
     }

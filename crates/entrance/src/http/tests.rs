@@ -13,6 +13,9 @@ const SHORT: Duration = Duration::from_millis(60);
 /// What a whole request is answered.
 const HERE: &str = "here\n";
 
+/// Far more than the buffers of both sides hold.
+const LARGE: usize = 16 << 20;
+
 const LIMITS: HeadLimits = HeadLimits { bytes: 8192, headers: 100, timeout: LONG, idle_timeout: LONG };
 
 struct Served {
@@ -43,6 +46,10 @@ impl Served {
                 async move {
                     let answer = async |request: Request<Incoming>| {
                         use http_body_util::BodyExt as _;
+                        if request.uri().path() == "/large" {
+                            let text = "x".repeat(LARGE) + HERE;
+                            return Response::new(Full::new(Bytes::from(text)));
+                        }
                         let read =
                             request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
                         Response::new(Full::new(Bytes::from(format!("{read} {HERE}"))))
@@ -173,6 +180,26 @@ async fn an_idle_connection_has_a_time_of_its_own_and_is_closed_without_a_word()
     assert_eq!(read_to_end(&mut kept).await, "");
     assert!(began.elapsed() >= SHORT * 4, "longer than a head may take: {:?}", began.elapsed());
     assert_eq!(*served.refused.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_connection_is_idle_from_when_its_answer_was_taken_however_late_that_was() {
+    let served = Served::new(HeadLimits { idle_timeout: SHORT * 3, ..LIMITS }).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut taken = 0;
+    let mut buffer = vec![0; 64 << 10];
+    // It takes longer than a connection may be idle.
+    let began = Instant::now();
+    while taken < LARGE {
+        taken += stream.read(&mut buffer).await.unwrap();
+        if taken < LARGE / 2 {
+            tokio::time::sleep(SHORT / 20).await;
+        }
+    }
+    assert!(began.elapsed() > SHORT * 3);
+    let rest = tokio::time::timeout(LONG / 2, read_to_end(&mut stream)).await.expect("it is closed");
+    assert!(rest.len() < 64 << 10, "{}", rest.len());
 }
 
 #[tokio::test]
