@@ -140,6 +140,7 @@ module "agent" {
   ports          = var.ports
   listen_address = local.listen_address
   partition      = var.agents.partition
+  format         = var.agents.format
   codec          = var.agents.codec
   storage_class  = var.agents.storage_class
   object_tags    = var.agents.object_tags

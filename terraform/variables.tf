@@ -276,6 +276,7 @@ variable "agents" {
     queues        = optional(list(object({ arn = string, kms_key_arn = optional(string) })), [])
     upstreams     = optional(map(object({ port = number, cidrs = list(string) })), {})
     partition     = optional(string, "dt=%Y-%m-%d")
+    format        = optional(string, "ndjson")
     codec         = optional(string, "zstd")
     storage_class = optional(string)
     object_tags   = optional(map(string), {})

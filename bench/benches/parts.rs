@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bench::{Part, channel, decode, encode, sink};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ingest_agent::sink::codec::Codec;
-use ingest_agent::sink::encode::Encoder;
+use object_format::{Codec, Layout};
 
 fn decoding(criterion: &mut Criterion) {
     time(criterion, "decode/ndjson", decode::ndjson());
@@ -22,8 +21,9 @@ fn decoding(criterion: &mut Criterion) {
 fn encoding(criterion: &mut Criterion) {
     time(criterion, "encode/body", encode::bodies());
     time(criterion, "encode/headers", encode::with_headers());
-    time(criterion, "rows/text", encode::rows(Encoder::Text));
-    time(criterion, "rows/json_lines", encode::rows(Encoder::JsonLines));
+    time(criterion, "rows/text", encode::rows(Layout::Text));
+    time(criterion, "rows/ndjson", encode::rows(Layout::default()));
+    time(criterion, "rows/json_lines", encode::rows(Layout::JsonLines));
     time(criterion, "partition", encode::partition());
 }
 

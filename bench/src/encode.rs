@@ -3,9 +3,8 @@
 use std::hint::black_box;
 
 use ingest_agent::event;
-use ingest_agent::sink::codec::Codec;
-use ingest_agent::sink::encode::Encoder;
 use ingest_agent::sink::s3::partition::{PartitionOptions, PartitionTemplate};
+use object_format::{Codec, Layout};
 
 use crate::Part;
 use crate::sample::{self, BATCH};
@@ -47,12 +46,13 @@ pub fn with_headers() -> Part {
 }
 
 /// Decodes a batch and lays it into an object.
-pub fn rows(encoder: Encoder) -> Part {
+pub fn rows(layout: Layout) -> Part {
     let (payload, mut out) = (payload(), Vec::new());
     Box::new(move || {
         out.clear();
         for event in event::decode_all(&payload, BATCH) {
-            encoder.encode(&event.expect("it was encoded here"), ARRIVAL_MS, &mut out);
+            let event = event.expect("it was encoded here");
+            layout.write(&event.arrived(ARRIVAL_MS), &mut out);
         }
         black_box(&out);
         BATCH.into()

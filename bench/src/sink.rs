@@ -6,13 +6,12 @@ use std::time::Duration;
 use blob_store::{BlobStore, MemoryStore, S3Options};
 use durable_channel::{Channel, MemoryChannel, Start};
 use ingest_agent::channel::ChannelHandle;
-use ingest_agent::event;
+use ingest_agent::event::{Draft, Known};
 use ingest_agent::sink::SinkContext;
-use ingest_agent::sink::codec::Codec;
-use ingest_agent::sink::encode::Encoder;
 use ingest_agent::sink::s3::partition::{PartitionOptions, PartitionTemplate};
 use ingest_agent::sink::s3::{Buckets, RetryConfig, RollConfig, S3SinkConfig, Seams, Unresolved, run_with};
 use ingest_agent::telemetry::SinkMetrics;
+use object_format::{Codec, Layout};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,22 +24,32 @@ const EVENTS: u32 = 20_000;
 
 /// One partition, no compression: objects of 4 MiB, streamed from the channel.
 pub fn streamed() -> Part {
-    sink("events", Codec::None)
+    sink("events", Codec::None, Layout::Text, Known::ONE_LINE)
+}
+
+/// As [`streamed`], as NDJSON, of events that a decoder has seen to be JSON objects.
+pub fn ndjson_known() -> Part {
+    sink("events", Codec::None, Layout::default(), Known::PLAIN_OBJECT)
+}
+
+/// As [`streamed`], as NDJSON, of lines of which nobody has said that they are JSON objects.
+pub fn ndjson_lines() -> Part {
+    sink("events", Codec::None, Layout::default(), Known::ONE_LINE)
 }
 
 /// 200 partitions by day, type and sub type, collected in the staging log; no compression.
 pub fn partitioned() -> Part {
-    sink(TEMPLATE, Codec::None)
+    sink(TEMPLATE, Codec::None, Layout::Text, Known::ONE_LINE)
 }
 
 /// As [`partitioned`], with zstd's level 1.
 pub fn partitioned_zstd() -> Part {
-    sink(TEMPLATE, Codec::Zstd(1))
+    sink(TEMPLATE, Codec::Zstd(1), Layout::Text, Known::ONE_LINE)
 }
 
-fn sink(template: &str, codec: Codec) -> Part {
-    let config = config(template, codec);
-    let channel = filled();
+fn sink(template: &str, codec: Codec, layout: Layout, known: Known) -> Part {
+    let config = config(template, codec, layout);
+    let channel = filled(known);
     // Never releases anything, so that the same events are there for every run.
     let holder = channel.reader("holder", Start::Oldest).expect("the name is free");
     let channel = ChannelHandle::new("main", channel, 1 << 20);
@@ -75,19 +84,19 @@ fn sink(template: &str, codec: Codec) -> Part {
     })
 }
 
-fn filled() -> Arc<MemoryChannel> {
+fn filled(known: Known) -> Arc<MemoryChannel> {
     let channel = MemoryChannel::new(EVENTS.into(), BATCH.into(), 1 << 30).expect("the limits agree");
     for first in (0..EVENTS).step_by(BATCH as usize) {
-        let mut batch = channel.batch();
+        let mut draft = Draft::new(channel.batch());
         for id in first..first + BATCH {
-            batch.push(|buf| event::encode_body(buf, sample::event(id).as_bytes()));
+            draft.push_known(sample::event(id).as_bytes(), known);
         }
-        channel.append(batch).expect("there is room");
+        channel.append(draft.into_batch()).expect("there is room");
     }
     Arc::new(channel)
 }
 
-fn config(template: &str, codec: Codec) -> S3SinkConfig {
+fn config(template: &str, codec: Codec, layout: Layout) -> S3SinkConfig {
     let partition = PartitionTemplate::parse(template, PartitionOptions::default());
     S3SinkConfig {
         store: S3Options::new("bucket"),
@@ -96,7 +105,7 @@ fn config(template: &str, codec: Codec) -> S3SinkConfig {
         prefix: "logs/".to_owned(),
         partition: partition.expect("the template is good"),
         unresolved: Unresolved::Fallback,
-        encoder: Encoder::Text,
+        layout,
         codec,
         compression_threads: 0,
         roll: RollConfig {
@@ -128,7 +137,7 @@ mod tests {
 
     #[test]
     fn every_run_ships_the_same_events_again() {
-        for mut part in [streamed(), partitioned()] {
+        for mut part in [streamed(), ndjson_known(), ndjson_lines(), partitioned()] {
             assert_eq!((part(), part()), (u64::from(EVENTS), u64::from(EVENTS)));
         }
     }

@@ -1,8 +1,8 @@
 //! Writes a channel with sealed cuts, and the objects that they make:
 //! `cargo run -p ingest-agent --example make_fixture DIR`.
 //!
-//! `tests/fixtures/v1` was made by it once, by the program whose journals have records of version 1, and is never made
-//! again: later records get a folder of their own. `DIR/channel` is left as a killed process leaves it, with cuts that
+//! `tests/fixtures/v1` was made by it once, by the program whose journals have records of version 1 (commit 3a38cdf, with
+//! that program's names for format and codec), and is never made again: later records get a folder of their own. `DIR/channel` is left as a killed process leaves it, with cuts that
 //! are sealed and not sent and with events that no cut holds. `DIR/objects` has, for each of these cuts, the object
 //! that the same program then puts, and its metadata, a `NAME=VALUE` a line.
 
@@ -17,7 +17,6 @@ use contract::ObjectKey;
 use durable_channel::{DurableChannel, Start};
 use ingest_agent::channel::{ChannelHandle, KeyPlace};
 use ingest_agent::event;
-use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::partition::{PartitionOptions, PartitionTemplate};
 use ingest_agent::sink::s3::{
     Buckets, FailPoints, RetryConfig, RollConfig, S3SinkConfig, S3SinkError, Seams, Unresolved, run_with,
@@ -123,7 +122,7 @@ fn open(dir: &Path) -> Result<ChannelHandle, Box<dyn Error>> {
 
 async fn run(
     channel: &ChannelHandle,
-    (sink, encoder, codec, level): (&str, &str, &str, Option<i32>),
+    (sink, format, codec, level): (&str, &str, &str, Option<i32>),
     store: &MemoryStore,
     points: FailPoints,
     flush: mpsc::Receiver<FlushRequest>,
@@ -151,8 +150,8 @@ async fn run(
         prefix: "logs/".to_owned(),
         partition: partition.expect("a good template"),
         unresolved,
-        encoder: encoder.parse().expect("an encoder"),
-        codec: Codec::new(codec, level).expect("a codec"),
+        layout: fixture::layout(format),
+        codec: fixture::codec(codec, level),
         compression_threads: 0,
         roll: RollConfig {
             bytes: None,

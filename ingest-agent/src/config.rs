@@ -21,6 +21,7 @@ mod channels;
 mod document;
 mod flags;
 mod flume;
+mod format;
 mod mistakes;
 mod s3;
 mod section;

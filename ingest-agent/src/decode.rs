@@ -21,7 +21,7 @@ use self::charset::Charset;
 use self::lines::Lines;
 use self::mark::Mark;
 use self::whole::Whole;
-use crate::event::Draft;
+use crate::event::{Draft, Known};
 
 /// How the bytes of a request are to be taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,10 +157,11 @@ impl Position {
         match shape {
             Shape::JsonLines { .. } if text.trim_ascii().is_empty() => {}
             Shape::JsonLines { validate: true } => {
-                json::validate(text).map_err(|bad| bad.within(Place::Line(self.line), self.byte))?;
-                draft.push_body(text);
+                let known = json::look(text).map_or_else(|| json::validate(text), Ok);
+                let known = known.map_err(|bad| bad.within(Place::Line(self.line), self.byte))?;
+                draft.push_known(text, known);
             }
-            _ => draft.push_body(text),
+            _ => draft.push_known(text, Known::ONE_LINE),
         }
         self.byte += text.len() as u64 + 1;
         Ok(())

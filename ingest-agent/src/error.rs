@@ -156,7 +156,6 @@ pub(crate) fn s3_code(error: &S3SinkError) -> u8 {
         | S3SinkError::Decode(_)
         | S3SinkError::Record(_)
         | S3SinkError::Ahead { .. }
-        | S3SinkError::Unknown { .. }
         | S3SinkError::Damaged { .. }
         | S3SinkError::Gone { .. } => exit::DATA,
         error if error.is_shortage() => exit::UNAVAILABLE,

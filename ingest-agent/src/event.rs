@@ -14,20 +14,24 @@
 //! body        u32   length; then the body
 //! ```
 //!
-//! Behind the last event there may be annotations of the batch as a whole ([`KeyStamp`]), which are no events.
+//! Behind the last event there may be annotations of the batch as a whole ([`KeyStamp`], [`Known`]), which are no
+//! events.
 //!
 //! Without headers and timestamp that is five bytes beside the body. A source encodes straight into the batch's
 //! buffer, which is what the channel writes: the body is copied once between the socket's buffer and the
 //! file. Decoding borrows. The frame around the payload has a checksum, so a [`DecodeError`] means a bug or a
 //! newer version, not a bad disk.
 
+mod annotation;
 mod draft;
 mod key;
+mod known;
 
 pub use draft::Draft;
 pub use key::KeyStamp;
+pub use object_format::Known;
 
-use key::Annotations;
+use annotation::Annotations;
 
 /// One event, borrowed from a batch's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct EventRef<'a> {
     pub headers: HeadersRef<'a>,
     /// Its body.
     pub body: &'a [u8],
+    /// What is known of the body without a look at it; changes nothing about what the event is.
+    pub known: Known,
 }
 
 /// An event's headers, still encoded.
@@ -53,6 +59,7 @@ pub struct Events<'a> {
     at: usize,
     index: u32,
     count: u32,
+    known: Known,
 }
 
 /// A payload that is not what this version writes.
@@ -116,9 +123,14 @@ pub fn encode_body(buf: &mut Vec<u8>, body: &[u8]) {
     put(buf, body);
 }
 
-/// The `count` events of `payload`.
+/// The `count` events of `payload`. What is known of their bodies is not looked for.
 pub fn decode_all(payload: &[u8], count: u32) -> Events<'_> {
-    Events { payload, at: 0, index: 0, count }
+    Events { payload, at: 0, index: 0, count, known: Known::NOTHING }
+}
+
+/// As [`decode_all`], with what whoever took the bodies in has noted of them.
+pub fn decode_known(payload: &[u8], count: u32) -> Events<'_> {
+    Events { known: known::of(payload, count), ..decode_all(payload, count) }
 }
 
 /// The event's own time as its headers tell it: the last [`TIMESTAMP_HEADER`] that is a whole number.
@@ -138,10 +150,17 @@ fn length_of(bytes: usize) -> [u8; 4] {
 
 // === impl EventRef ===
 
-impl EventRef<'_> {
+impl<'a> EventRef<'a> {
     /// The event's own time, else when its batch arrived; milliseconds since the epoch.
     pub fn time_ms(&self, arrival_ms: i64) -> i64 {
         self.timestamp_ms.unwrap_or(arrival_ms)
+    }
+
+    /// The event of a batch that came at `arrival_ms`, as a writer of objects takes it.
+    #[inline]
+    pub fn arrived(&self, arrival_ms: i64) -> object_format::Event<'a, HeadersRef<'a>> {
+        let Self { timestamp_ms, headers, body, known } = *self;
+        object_format::Event { timestamp_ms, arrival_ms, headers, body, known }
     }
 }
 
@@ -154,15 +173,34 @@ impl<'a> HeadersRef<'a> {
     }
 
     /// Names and values in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let mut rest = Cursor { bytes: self.encoded, at: 0 };
-        // The decoder has walked the block once, so every pair is there and is text.
-        std::iter::from_fn(move || Some((rest.text().ok()?, rest.text().ok()?)))
+    pub fn iter(self) -> Headers<'a> {
+        Headers(Cursor { bytes: self.encoded, at: 0 })
     }
 
     /// The value of the header `name`, which is compared exactly.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.iter().find_map(|(found, value)| (found == name).then_some(value))
+    }
+}
+
+/// Names and values of an event's headers.
+pub struct Headers<'a>(Cursor<'a>);
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // The decoder has walked the block once, so every pair is there and is text.
+        Some((self.0.text().ok()?, self.0.text().ok()?))
+    }
+}
+
+impl<'a> IntoIterator for HeadersRef<'a> {
+    type Item = (&'a str, &'a str);
+    type IntoIter = Headers<'a>;
+
+    fn into_iter(self) -> Headers<'a> {
+        self.iter()
     }
 }
 
@@ -186,7 +224,7 @@ impl<'a> Iterator for Events<'a> {
             Err("there is more than the batch's count of events")
         } else {
             let mut cursor = Cursor { bytes: self.payload, at: offset };
-            let event = cursor.event();
+            let event = cursor.event(self.known);
             self.at = cursor.at;
             event
         };
@@ -213,11 +251,8 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn event(&mut self) -> Result<EventRef<'a>, &'static str> {
-        let tag = self.take(1)?[0];
-        if tag & VERSION_MASK != VERSION || tag & !(VERSION_MASK | HAS_TIMESTAMP | HAS_HEADERS) != 0 {
-            return Err("its version or flags are unknown to this program");
-        }
+    fn event(&mut self, known: Known) -> Result<EventRef<'a>, &'static str> {
+        let tag = self.tag()?;
         let timestamp_ms = if tag & HAS_TIMESTAMP == 0 {
             None
         } else {
@@ -225,7 +260,25 @@ impl<'a> Cursor<'a> {
         };
         let headers = if tag & HAS_HEADERS == 0 { HeadersRef::default() } else { self.headers()? };
         let body = self.counted()?;
-        Ok(EventRef { timestamp_ms, headers, body })
+        Ok(EventRef { timestamp_ms, headers, body, known })
+    }
+
+    /// Passes over an event.
+    fn skip(&mut self) -> Result<(), &'static str> {
+        let tag = self.tag()?;
+        self.take(if tag & HAS_TIMESTAMP == 0 { 0 } else { 8 })?;
+        if tag & HAS_HEADERS != 0 {
+            self.counted()?;
+        }
+        self.counted().map(drop)
+    }
+
+    fn tag(&mut self) -> Result<u8, &'static str> {
+        let tag = self.take(1)?[0];
+        if tag & VERSION_MASK != VERSION || tag & !(VERSION_MASK | HAS_TIMESTAMP | HAS_HEADERS) != 0 {
+            return Err("its version or flags are unknown to this program");
+        }
+        Ok(tag)
     }
 
     fn headers(&mut self) -> Result<HeadersRef<'a>, &'static str> {
@@ -257,113 +310,4 @@ impl<'a> Cursor<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    type Owned = (Option<i64>, Vec<(String, String)>, Vec<u8>);
-
-    fn events() -> impl Strategy<Value = Vec<Owned>> {
-        let header = (".{0,8}", ".{0,20}");
-        let event = (
-            any::<Option<i64>>(),
-            proptest::collection::vec(header, 0..4),
-            proptest::collection::vec(any::<u8>(), 0..64),
-        );
-        proptest::collection::vec(event, 0..20)
-    }
-
-    fn encoded(events: &[Owned]) -> Vec<u8> {
-        let mut payload = Vec::new();
-        for (timestamp_ms, headers, body) in events {
-            let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            encode(&mut payload, *timestamp_ms, headers, body);
-        }
-        payload
-    }
-
-    fn owned(event: EventRef<'_>) -> Owned {
-        let headers = event.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        (event.timestamp_ms, headers.collect(), event.body.to_vec())
-    }
-
-    proptest! {
-        #[test]
-        fn events_come_back_as_they_went_in(events in events()) {
-            let payload = encoded(&events);
-            let decoded: Vec<_> =
-                decode_all(&payload, events.len() as u32).map(|event| owned(event.unwrap())).collect();
-            prop_assert_eq!(decoded, events);
-        }
-
-        #[test]
-        fn a_payload_cut_short_gives_its_whole_events_and_one_error(events in events(), cut in any::<prop::sample::Index>()) {
-            let payload = encoded(&events);
-            prop_assume!(!payload.is_empty());
-            let cut = cut.index(payload.len());
-            let decoded: Vec<_> = decode_all(&payload[..cut], events.len() as u32).collect();
-            let (last, whole) = decoded.split_last().unwrap();
-            prop_assert!(last.is_err());
-            for (event, expected) in whole.iter().zip(&events) {
-                prop_assert_eq!(&owned(event.clone().unwrap()), expected);
-            }
-        }
-
-        #[test]
-        fn no_bytes_whatever_make_the_decoder_panic(payload in proptest::collection::vec(any::<u8>(), 0..200), count in 0_u32..10) {
-            prop_assert!(decode_all(&payload, count).count() <= count as usize + 1);
-        }
-    }
-
-    #[test]
-    fn the_encoding_of_version_1_stays_as_it_is() {
-        let mut payload = Vec::new();
-        encode_body(&mut payload, b"hi");
-        assert_eq!(payload, b"\x10\x02\0\0\0hi");
-        assert_eq!(payload.len(), b"hi".len() + PLAIN_OVERHEAD_BYTES);
-
-        payload.clear();
-        encode(&mut payload, Some(-2), [("a", "bc")], b"!");
-        assert_eq!(
-            payload,
-            b"\x13\xfe\xff\xff\xff\xff\xff\xff\xff\x0b\0\0\0\x01\0\0\0a\x02\0\0\0bc\x01\0\0\0!"
-        );
-    }
-
-    #[test]
-    fn a_plain_body_and_an_event_without_headers_are_encoded_alike() {
-        let (mut plain, mut full) = (Vec::new(), Vec::new());
-        encode_body(&mut plain, b"body");
-        encode(&mut full, None, [], b"body");
-        assert_eq!(plain, full);
-    }
-
-    #[test]
-    fn a_newer_version_and_bytes_after_the_last_event_are_refused_by_name() {
-        let error = decode_all(b"\x20\0\0\0\0", 1).next().unwrap().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "decoding event 0 of a batch at byte 0: its version or flags are unknown to this program"
-        );
-        let mut payload = Vec::new();
-        encode_body(&mut payload, b"one");
-        encode_body(&mut payload, b"two");
-        let mut events = decode_all(&payload, 1);
-        assert!(events.next().unwrap().is_ok());
-        assert_eq!(
-            events.next().unwrap().unwrap_err().to_string(),
-            "decoding event 1 of a batch at byte 8: there is more than the batch's count of events"
-        );
-        assert!(events.next().is_none());
-    }
-
-    #[test]
-    fn an_events_own_time_is_its_timestamp_header_if_that_is_a_number() {
-        assert_eq!(timestamp_of([("a", "1"), ("timestamp", "1700000000123")]), Some(1_700_000_000_123));
-        assert_eq!(timestamp_of([("timestamp", "yesterday")]), None);
-        assert_eq!(timestamp_of([("Timestamp", "5")]), None);
-        let event = EventRef { timestamp_ms: None, headers: HeadersRef::default(), body: b"" };
-        assert_eq!(event.time_ms(7), 7);
-    }
-}
+mod tests;

@@ -9,9 +9,7 @@
 //!
 //! An error that it returns ends the agent: a sink retries for itself whatever a retry can help.
 
-pub mod codec;
 mod drain;
-pub mod encode;
 pub mod logger;
 pub mod null;
 pub mod s3;

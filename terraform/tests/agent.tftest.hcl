@@ -82,6 +82,16 @@ run "nobody_is_asked_for_a_token_inside_unless_one_is_set" {
   }
 }
 
+run "objects_hold_a_json_object_a_line_unless_another_format_is_named" {
+  command = plan
+  module { source = "./modules/agent" }
+
+  assert {
+    condition     = strcontains(output.config, "format = \"ndjson\"\n")
+    error_message = "the default is another format"
+  }
+}
+
 run "objects_have_the_class_and_the_tags_that_were_asked_for" {
   command = plan
   module { source = "./modules/agent" }
@@ -352,6 +362,15 @@ run "a_token_can_be_brought_back_for_a_while_that_aws_knows" {
   module { source = "./modules/agent" }
   variables { secret_recovery_days = 3 }
   expect_failures = [var.secret_recovery_days]
+}
+
+run "a_format_is_one_of_four" {
+  command = plan
+  module { source = "./modules/agent" }
+  variables {
+    format = "encoder"
+  }
+  expect_failures = [var.format]
 }
 
 run "a_codec_is_one_of_three" {

@@ -97,6 +97,15 @@ impl Coding {
         }
     }
 
+    /// It at its default level.
+    pub fn codec(self) -> Codec {
+        match self {
+            Self::None => Codec::None,
+            Self::Gzip => Codec::Gzip(6),
+            Self::Zstd => Codec::Zstd(3),
+        }
+    }
+
     /// The coding that one element of a `Content-Encoding` names, in any case; `None` if it is none of ours.
     pub fn of_content_encoding(element: &str) -> Option<Self> {
         let names = [("identity", Self::None), ("", Self::None), ("x-gzip", Self::Gzip)];
@@ -135,16 +144,12 @@ impl Codec {
     pub fn new(coding: Coding, level: Option<i32>) -> Result<Self, CodecError> {
         let bad = |levels| CodecError::Level { coding, level: level.unwrap_or(0), levels };
         match (coding, level) {
-            (Coding::None, None) => Ok(Self::None),
+            (_, None) => Ok(coding.codec()),
             (Coding::None, Some(_)) => Err(bad("none")),
-            (Coding::Gzip, level) => match level.unwrap_or(6) {
-                level @ 1..=9 => Ok(Self::Gzip(level.unsigned_abs())),
-                _ => Err(bad("1 to 9")),
-            },
-            (Coding::Zstd, level) => match level.unwrap_or(3) {
-                level @ -7..=19 => Ok(Self::Zstd(level)),
-                _ => Err(bad("-7 to 19")),
-            },
+            (Coding::Gzip, Some(level @ 1..=9)) => Ok(Self::Gzip(level.unsigned_abs())),
+            (Coding::Gzip, Some(_)) => Err(bad("1 to 9")),
+            (Coding::Zstd, Some(level @ -7..=19)) => Ok(Self::Zstd(level)),
+            (Coding::Zstd, Some(_)) => Err(bad("-7 to 19")),
         }
     }
 

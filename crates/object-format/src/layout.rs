@@ -32,6 +32,11 @@ impl Layout {
         }
     }
 
+    /// Whether it saves work to know something of a body before.
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Ndjson { .. } | Self::Text)
+    }
+
     /// Appends an event.
     #[inline]
     pub fn write<'a>(&self, event: &Event<'a, impl Headers<'a>>, out: &mut Vec<u8>) {

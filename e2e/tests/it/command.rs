@@ -90,5 +90,6 @@ async fn a_second_start_goes_on_where_the_first_stopped() {
         })
         .await;
     }
-    assert_eq!(String::from_utf8_lossy(&pipeline.output()), "before the stop\nafter the stop\n");
+    let expected = "{\"message\":\"before the stop\"}\n{\"message\":\"after the stop\"}\n";
+    assert_eq!(String::from_utf8_lossy(&pipeline.output()), expected);
 }

@@ -69,7 +69,7 @@ async fn on_a_full_disk_puts_are_refused_drains_go_on_and_service_resumes_by_its
         let disk = disk.expect("the disk stage may mount");
         let tuning = Tuning {
             channel: format!("segment = \"16MiB\"\nmax_batch = \"6MiB\"\nfree_disk_floor = \"{floor}\""),
-            sink: "retry_max = \"200ms\"".to_owned(),
+            sink: "format = \"text\"\nretry_max = \"200ms\"".to_owned(),
             roll: "age = \"100ms\"".to_owned(),
         };
         let mut agent = Agent::new(&home.path().join(floor), &front.url(), tuning);

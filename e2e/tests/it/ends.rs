@@ -14,7 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 fn soon() -> Tuning {
-    Tuning { roll: "age = \"50ms\"".to_owned(), ..Tuning::default() }
+    let sink = "format = \"text\"".to_owned();
+    Tuning { sink, roll: "age = \"50ms\"".to_owned(), ..Tuning::default() }
 }
 
 /// `POST /v1/flush` on the agent's admin address: the status, and what it says.
@@ -146,7 +147,11 @@ async fn the_lines_of_one_connection_stay_in_order_through_all_objects() {
     let home = tempfile::tempdir().expect("a temporary folder can be made");
     let cloud = Cloud::new(&home.path().join("cloud"));
     let _cloud = cloud.program().start().await;
-    let tuning = Tuning { roll: "age = \"5s\"\nevents = 700".to_owned(), ..Tuning::default() };
+    let tuning = Tuning {
+        sink: "format = \"text\"".to_owned(),
+        roll: "age = \"5s\"\nevents = 700".to_owned(),
+        ..Tuning::default()
+    };
     let agent = Agent::new(&home.path().join("agent"), &cloud.url(), tuning);
     let _running = agent.program().start().await;
     let send = async |name: &str| {

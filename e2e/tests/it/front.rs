@@ -16,7 +16,7 @@ use hyper::Method;
 fn tuning() -> Tuning {
     Tuning {
         channel: String::new(),
-        sink: "put_limit = \"5MiB\"\npart = \"5MiB\"\nretry_base = \"5ms\"\nretry_max = \"50ms\"".to_owned(),
+        sink: "format = \"text\"\nput_limit = \"5MiB\"\npart = \"5MiB\"\nretry_base = \"5ms\"\nretry_max = \"50ms\"".to_owned(),
         roll: "age = \"100ms\"".to_owned(),
     }
 }

@@ -26,6 +26,15 @@ fn real_log() -> Vec<u8> {
     log
 }
 
+/// The events of a log, a line each, as the pipeline hands them on: JSON, since that is its default.
+fn as_ndjson(log: &[u8]) -> Vec<u8> {
+    let event = |line: &[u8]| {
+        let text = str::from_utf8(line).expect("the log is UTF-8");
+        format!("{}\n", serde_json::json!({ "message": text }))
+    };
+    oracle::lines(log).map(event).collect::<String>().into_bytes()
+}
+
 /// The sorted lines: what comes out is compared line by line, not in order, since requests of
 /// several connections have none.
 fn sorted(text: &[u8]) -> Vec<&[u8]> {
@@ -35,6 +44,7 @@ fn sorted(text: &[u8]) -> Vec<&[u8]> {
 }
 
 async fn arrived(pipeline: &Pipeline, log: &[u8]) {
+    let log = &as_ndjson(log)[..];
     until("the arrival of every line", Duration::from_secs(120), async || {
         (pipeline.output().len() >= log.len()).then_some(())
     })

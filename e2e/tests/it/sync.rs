@@ -18,7 +18,7 @@ const DELAY: Duration = Duration::from_millis(300);
 /// Nothing is sealed unless a flush asks, so that every sync after the start is the channel's.
 fn agent(home: &Path, s3: &str) -> Agent {
     let roll = "age = \"1h\"".to_owned();
-    Agent::new(home, s3, Tuning { roll, ..Tuning::default() })
+    Agent::new(home, s3, Tuning { sink: "format = \"text\"".to_owned(), roll, ..Tuning::default() })
 }
 
 /// Sends `mark 0`, `mark 1` ... one after the other until `count` are answered or one is not;

@@ -57,6 +57,9 @@ pub struct PipelineFlags {
     /// Template of the part of the key between prefix and object name, such as dt=%Y-%m-%d
     #[arg(long, value_name = "TEMPLATE", requires = "bucket")]
     pub partition: Option<String>,
+    /// ndjson, text, raw or json_lines
+    #[arg(long, requires = "bucket")]
+    pub format: Option<String>,
     /// none, gzip or zstd
     #[arg(long, requires = "bucket")]
     pub codec: Option<String>,
@@ -102,8 +105,18 @@ impl Flags {
                 document.set(path, &Origin::Flag(flag), toml::Value::String(value.clone()));
             }
         };
-        let PipelineFlags { bucket, prefix, region, endpoint, path_style, partition, codec, http, netcat } =
-            &self.pipeline;
+        let PipelineFlags {
+            bucket,
+            prefix,
+            region,
+            endpoint,
+            path_style,
+            partition,
+            format,
+            codec,
+            http,
+            netcat,
+        } = &self.pipeline;
         let word = |text: &str| Some(text.to_owned());
         set("--bucket", &["sinks", "s3", "kind"], word("s3").as_ref());
         set("--bucket", &["sinks", "s3", "bucket"], bucket.as_ref());
@@ -112,6 +125,7 @@ impl Flags {
         set("--endpoint", &["sinks", "s3", "endpoint"], endpoint.as_ref());
         set("--path-style", &["sinks", "s3", "path_style"], path_style.then(|| "true".to_owned()).as_ref());
         set("--partition", &["sinks", "s3", "partition"], partition.as_ref());
+        set("--format", &["sinks", "s3", "format"], format.as_ref());
         set("--codec", &["sinks", "s3", "codec"], codec.as_ref());
         let both = http.is_none() && netcat.is_none();
         for (flag, name, listen) in [("--http", "http", http), ("--netcat", "netcat", netcat)] {

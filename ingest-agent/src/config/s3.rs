@@ -6,12 +6,11 @@ use std::time::Duration;
 use blob_store::{Credentials, MultipartChecksum, S3Options};
 use contract::{BucketNameError, check_bucket_name};
 
+use super::format;
 use super::section::{Keys, Section, key, optional, required, secret};
 use super::sinks::{CHANNEL, KIND, START};
 use super::stored;
 use super::value::Size;
-use crate::sink::codec::Codec;
-use crate::sink::encode::Encoder;
 use crate::sink::s3::partition::{self, PartitionOptions, PartitionTemplate, Round, RoundUnit};
 use crate::sink::s3::{RetryConfig, RollConfig, S3SinkConfig, Unresolved};
 
@@ -80,9 +79,14 @@ pub(super) const KEYS: Keys = Keys {
         key("time_zone", "\"UTC\"", "The zone of the template's dates and times, such as \"Europe/Zurich\"."),
         optional("round_down", "To what the time is rounded down before it is written: \"10m\", \"6h\"."),
         key(
-            "encoder",
-            "\"text\"",
-            "How events are laid into objects: \"text\" (body and newline), \"raw\" or \"json_lines\".",
+            "format",
+            "\"ndjson\"",
+            "How events are laid into objects: \"ndjson\" (one valid JSON object a line, whatever they are), \"text\" (body and newline, as Flume does it), \"raw\" or \"json_lines\".",
+        ),
+        key(
+            "meta",
+            "\"_meta\"",
+            "With ndjson: the member that holds an event's headers and its own time, if it has any; \"\" leaves them out.",
         ),
         key("codec", "\"none\"", "How objects are compressed: \"none\", \"gzip\" or \"zstd\"."),
         optional(
@@ -151,6 +155,7 @@ pub(super) const KEYS: Keys = Keys {
     renamed: &[
         ("type", "kind"),
         ("channels", "channel"),
+        ("encoder", "format"),
         ("timezone", "time_zone"),
         ("hdfs.path", "prefix"),
         ("hdfs.rollInterval", "roll.age"),
@@ -217,11 +222,8 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
     let partition = read_partition(section);
     let unresolved = section
         .choice("unresolved", &[("fallback", Unresolved::Fallback), ("dead_letter", Unresolved::DeadLetter)]);
-    let encoder = section.choice(
-        "encoder",
-        &[("text", Encoder::Text), ("raw", Encoder::Raw), ("json_lines", Encoder::JsonLines)],
-    );
-    let codec = read_codec(section);
+    let layout = format::layout(section);
+    let codec = format::codec(section);
     let compression_threads = read_threads(section);
     let roll = read_roll(section.table("roll", ROLL));
     let max_event_bytes = section.bounded::<Size>("max_event", 1, 1 << 30);
@@ -259,7 +261,7 @@ pub(super) fn read(section: &mut Section<'_>, capacity_bytes: u64) -> Option<S3S
         prefix: prefix?,
         partition: partition?,
         unresolved: unresolved?,
-        encoder: encoder?,
+        layout: layout?,
         codec: codec?,
         compression_threads: compression_threads?,
         roll: roll?,
@@ -434,12 +436,6 @@ fn read_threads(section: &mut Section<'_>) -> Option<usize> {
     }
     let beside_two = || std::thread::available_parallelism().map_or(0, |cores| cores.get().saturating_sub(2));
     Some(threads.map_or_else(|| beside_two().min(4), |threads| threads as usize))
-}
-
-fn read_codec(section: &mut Section<'_>) -> Option<Codec> {
-    let name = section.choice("codec", &[("none", "none"), ("gzip", "gzip"), ("zstd", "zstd")]);
-    let level = section.optional::<i32>("codec_level");
-    Codec::new(name?, level?).map_err(|error| section.wrong("codec_level", error.to_string())).ok()
 }
 
 fn read_roll(mut section: Section<'_>) -> Option<RollConfig> {

@@ -65,7 +65,7 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
         &[concat!(
             "agent.toml:7: sinks.s3.zzz: unknown key; known are kind, channel, start, bucket, prefix, region, endpoint, ",
             "path_style, conditional, payload_signing, multipart_checksum, storage_class, tags, ca_file, control_prefix, partition, unresolved, fallback_partition, ",
-            "time_zone, round_down, encoder, codec, codec_level, compression_threads, max_event, max_open_partitions, staging_memory, staging, ",
+            "time_zone, round_down, format, meta, codec, codec_level, compression_threads, max_event, max_open_partitions, staging_memory, staging, ",
             "journal, retain_high, put_limit, part, upload_concurrency, retry_base, retry_max, alarm_after, retry_horizon, connect_timeout, read_timeout, ",
             "operation_timeout, complete_timeout, min_rate, roll, credentials"
         )],
@@ -74,6 +74,19 @@ fn each_mistake_is_told_with_its_line_and_what_would_be_right() {
     mistakes(
         "\"hdfs.rollInterval\" = 30",
         &["agent.toml:7: sinks.s3.hdfs.rollInterval: this key is called \"roll.age\" here"],
+    );
+    mistakes("encoder = \"text\"", &["agent.toml:7: sinks.s3.encoder: this key is called \"format\" here"]);
+    mistakes(
+        "format = \"json\"",
+        &[
+            "agent.toml:7: sinks.s3.format: \"json\" is none of \"ndjson\", \"text\", \"raw\", \"json_lines\"; did you mean \"ndjson\"?",
+        ],
+    );
+    mistakes(
+        "meta = \"my meta\"",
+        &[
+            "agent.toml:7: sinks.s3.meta: \"my meta\" is no name for the member of headers and time: 1 to 64 of A-Z a-z 0-9 _ - . @ $",
+        ],
     );
     mistakes(
         "part = \"16 megs\"",

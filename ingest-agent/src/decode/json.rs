@@ -1,38 +1,72 @@
-//! Any JSON: one event a value, or one event an element of an array, its bytes kept as they came.
+//! Any JSON: one event a value, or one event an element of an array. Its bytes are kept as they came, but for line breaks
+//! between tokens, so that an event is one line in whatever form it leaves.
 
 use std::fmt;
 
+use object_format::json;
 use serde::Deserializer as _;
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{BadInput, Place};
-use crate::event::Draft;
+use crate::event::{Draft, Known};
 
 /// Decodes a whole body.
 pub(super) fn decode(body: &[u8], draft: &mut Draft) -> Result<(), BadInput> {
     let value = body.trim_ascii();
     match value.first() {
         None => Err(BadInput::whole("the body is empty")),
-        Some(b'[') => elements(text(body)?, |raw| {
-            draft.push_body(raw.as_bytes());
-            Ok(())
-        }),
+        Some(b'[') => {
+            let mut unbroken = Vec::new();
+            elements(text(body)?, |raw| {
+                push(raw.as_bytes(), &mut unbroken, draft);
+                Ok(())
+            })
+        }
         Some(_) => {
-            text(body)?;
-            validate(body)?;
-            draft.push_body(value);
+            if json::scan(body).is_none() {
+                text(body)?;
+                validate(body)?;
+            }
+            push(value, &mut Vec::new(), draft);
             Ok(())
         }
     }
 }
 
-/// Whether `value` is exactly one JSON value; bytes are counted from its beginning.
-pub(super) fn validate(value: &[u8]) -> Result<(), BadInput> {
-    let value = str::from_utf8(value).map_err(|error| BadInput::at(error.valid_up_to(), "not UTF-8"))?;
-    match serde_json::from_str::<IgnoredAny>(value) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(syntax(value, &error)),
+/// Adds a valid value on one line: what breaks it are line breaks between its tokens, which are left out. Every other
+/// byte is kept.
+fn push(value: &[u8], unbroken: &mut Vec<u8>, draft: &mut Draft) {
+    let mut line = value;
+    if memchr::memchr2(b'\n', b'\r', value).is_some() {
+        unbroken.clear();
+        json::put_unbroken(value, unbroken);
+        line = unbroken;
+    }
+    // The parser has taken it for a value, and so does the look.
+    draft.push_known(line, look(line).unwrap_or(Known::ONE_LINE));
+}
+
+/// What is known of a line that is one JSON value; `None` if it is none.
+pub(super) fn look(line: &[u8]) -> Option<Known> {
+    let mut plain = true;
+    let seen = json::scan_with(line, |name| plain &= name.first() != Some(&b'_') && !name.contains(&b'\\'))?;
+    // Blanks around it, such as the first half of a line end from elsewhere, are no part of an object.
+    let whole = line.first() == Some(&b'{') && line.last() == Some(&b'}');
+    Some(match seen.kind {
+        json::Kind::Object if whole && !seen.has_breaks && plain => Known::PLAIN_OBJECT,
+        json::Kind::Object if whole && !seen.has_breaks => Known::OBJECT,
+        _ => Known::ONE_LINE,
+    })
+}
+
+/// What is wrong with a line that [`look`] did not take for one JSON value; bytes are counted from its beginning.
+pub(super) fn validate(line: &[u8]) -> Result<Known, BadInput> {
+    let text = str::from_utf8(line).map_err(|error| BadInput::at(error.valid_up_to(), "not UTF-8"))?;
+    match serde_json::from_str::<IgnoredAny>(text) {
+        // The two agree on what JSON is.
+        Ok(_) => Ok(Known::ONE_LINE),
+        Err(error) => Err(syntax(text, &error)),
     }
 }
 

@@ -45,9 +45,14 @@ fn bodies(shape: Shape, body: &str) -> Result<Vec<String>, String> {
 
 #[test]
 fn each_shape_keeps_the_bytes_that_were_sent() {
-    let cases: [(Shape, &str, &[&str]); 17] = [
+    let cases: [(Shape, &str, &[&str]); 18] = [
         (Shape::Json, r#"{"a": 1}"#, &[r#"{"a": 1}"#]),
-        (Shape::Json, " \n{\"a\":\n 1.50}\r\n", &["{\"a\":\n 1.50}"]),
+        (Shape::Json, " \n{\"a\":\n 1.50}\r\n", &["{\"a\": 1.50}"]),
+        (
+            Shape::Json,
+            "[{\"a\":\r\n\t[1,\r2]\n},\n\"b\\n\", [\n3\n]\n]",
+            &["{\"a\":\t[1,2]}", "\"b\\n\"", "[3]"],
+        ),
         (
             Shape::Json,
             r#"[{"a":1.50}, {"b" : "\u00fc"} ,[1, 2],"t",null, 7]"#,
@@ -218,6 +223,82 @@ proptest! {
         }
         for shape in [Shape::Json, NDJSON, Shape::TextLines, Shape::Raw] {
             let _ = decode(shape, &body);
+        }
+    }
+}
+
+/// What a decoder has noted of the bodies of a request.
+fn noted(shape: Shape, body: &[u8]) -> Known {
+    let channel = MemoryChannel::new(1_000_000, 1_000_000, 1 << 30).unwrap();
+    let mut draft = Draft::new(channel.batch());
+    let mut decoder = Decoder::new(shape, 0);
+    decoder.feed(Bytes::copy_from_slice(body), &mut draft).unwrap();
+    decoder.finish(&mut draft).unwrap();
+    let batch = draft.into_batch();
+    let mut events = crate::event::decode_known(batch.payload(), batch.count());
+    events.next().map_or(Known::NOTHING, |event| event.unwrap().known)
+}
+
+#[test]
+fn a_decoder_notes_what_it_has_seen_of_every_body() {
+    let cases: [(Shape, &[u8], Known); 15] = [
+        (NDJSON, b"{\"a\":1}\n{ }\n", Known::PLAIN_OBJECT),
+        (NDJSON, b"{\"a\":1}\n{\"_b\":2}\n", Known::OBJECT),
+        (NDJSON, b"{\"\\u005fmeta\":1}\n", Known::OBJECT),
+        (NDJSON, b"{\"a\":{\"_b\":\"\\n\"}}\n", Known::PLAIN_OBJECT),
+        (NDJSON, b"{\"a\":1}\n[2]\n", Known::ONE_LINE),
+        (NDJSON, b"{\"a\":1}\r\n", Known::ONE_LINE),
+        (NDJSON, b" {}\n", Known::ONE_LINE),
+        (UNCHECKED, b"{\"a\":1}\n", Known::ONE_LINE),
+        (Shape::TextLines, b"{}\n", Known::ONE_LINE),
+        (Shape::Json, b"{\n\"a\":1\n}", Known::PLAIN_OBJECT),
+        (Shape::Json, b"[{},\n{\"a\":\r\n[]}]", Known::PLAIN_OBJECT),
+        (Shape::Json, b"[{},1]", Known::ONE_LINE),
+        (Shape::Raw, b"{}", Known::NOTHING),
+        (FLUME, b"[{\"body\":\"{}\"}]", Known::NOTHING),
+        (Shape::Json, b"[]", Known::NOTHING),
+    ];
+    for (shape, body, expected) in cases {
+        assert_eq!(noted(shape, body), expected, "{shape:?} {:?}", String::from_utf8_lossy(body));
+    }
+    // As deep as it likes.
+    let deep = format!("{}1{}\n", "{\"a\":[".repeat(10_000), "]}".repeat(10_000));
+    assert_eq!(noted(NDJSON, deep.as_bytes()), Known::PLAIN_OBJECT);
+}
+
+proptest! {
+    #[test]
+    fn what_a_decoder_notes_changes_no_byte_of_an_object(
+        members in proptest::collection::vec((
+            prop::sample::select(vec!["a", "_meta", "_", "\\u005fmeta", "\\n", ""]),
+            prop::sample::select(vec!["1", "\"x\"", "{\"_meta\":1}", "[ ]"]),
+            prop::sample::select(vec!["", " ", "\r"]),
+        ), 0..4),
+        around in prop::sample::select(vec!["", " ", "\r", "\t"]),
+        json in any::<bool>(),
+        array in any::<bool>(),
+    ) {
+        let member = |(name, value, blank): &(&str, &str, &str)| format!("{blank}\"{name}\":{blank}{value}");
+        let members = members.iter().map(member).collect::<Vec<_>>().join(",");
+        let (open, close) = if json && array { ("[", ",7]") } else { ("", "") };
+        let body = format!("{open}{around}{{{members}}}{around}{close}");
+        let shape = if json { Shape::Json } else { NDJSON };
+        let channel = MemoryChannel::new(1_000_000, 1_000_000, 1 << 30).unwrap();
+        let mut draft = Draft::new(channel.batch());
+        let mut decoder = Decoder::new(shape, 0);
+        let fed = decoder.feed(Bytes::from(body), &mut draft);
+        if fed.and_then(|()| decoder.finish(&mut draft)).is_err() {
+            return Ok(());
+        }
+        let batch = draft.into_batch();
+        for layout in [object_format::Layout::default(), object_format::Layout::Ndjson { meta: None }] {
+            let write = |events: crate::event::Events<'_>| {
+                let mut out = Vec::new();
+                events.for_each(|event| layout.write(&event.unwrap().arrived(0), &mut out));
+                out
+            };
+            let (payload, count) = (batch.payload(), batch.count());
+            prop_assert_eq!(write(crate::event::decode_known(payload, count)), write(decode_all(payload, count)));
         }
     }
 }

@@ -1,16 +1,14 @@
-//! What a payload says of its batch as a whole, behind its events: annotations, of which there is one kind so far.
+//! The key of a request: annotation 1 of its batch.
 //!
 //! ```text
-//! tag      u8    0x1f: version 1, an annotation
-//! kind     u8    1: the key of the request; other kinds are skipped
-//! length   u32   then that many bytes; of a key the first 32:
-//!   id     16    hash of who sent it, to which source, under which key
-//!   digest 16    hash of what was sent
+//! id     16    hash of who sent it, to which source, under which key
+//! digest 16    hash of what was sent
 //! ```
 //!
 //! A key lies in the frame of its events, so that one cannot become durable without the other.
 
-use super::{Cursor, DecodeError, VERSION, decode_all, put};
+use super::annotation::{Annotations, Kind, annotate};
+use super::{DecodeError, decode_all};
 
 /// The key of a request and the digest of what came with it, as they are kept.
 ///
@@ -24,9 +22,6 @@ pub struct KeyStamp {
     pub digest: [u8; 16],
 }
 
-const TAG: u8 = VERSION | 0x0f;
-const KIND_KEY: u8 = 1;
-
 // === impl KeyStamp ===
 
 impl KeyStamp {
@@ -35,8 +30,7 @@ impl KeyStamp {
 
     /// Appends the annotation to a payload that has all of its events.
     pub fn encode(&self, buf: &mut Vec<u8>) {
-        buf.extend_from_slice(&[TAG, KIND_KEY]);
-        put(buf, [self.id, self.digest].as_flattened());
+        annotate(buf, Kind::Key, [self.id, self.digest].as_flattened());
     }
 
     /// The key of a payload of `count` events, if it has one.
@@ -45,46 +39,11 @@ impl KeyStamp {
         for event in &mut events {
             event?;
         }
-        let mut annotations = Annotations::behind(payload, events.at);
-        Ok(annotations.find_map(|(kind, bytes)| {
+        Ok(Annotations::behind(payload, events.at).of(Kind::Key).and_then(|bytes| {
             let (id, rest) = bytes.split_first_chunk()?;
             let (digest, _) = rest.split_first_chunk()?;
-            (kind == KIND_KEY).then_some(Self { id: *id, digest: *digest })
+            Some(Self { id: *id, digest: *digest })
         }))
-    }
-}
-
-/// The annotations of a payload, kind and bytes; ends at the first that is none.
-pub(super) struct Annotations<'a>(Cursor<'a>);
-
-impl<'a> Annotations<'a> {
-    /// Those that follow the events, which end at `at`.
-    pub(super) fn behind(payload: &'a [u8], at: usize) -> Self {
-        Self(Cursor { bytes: payload, at })
-    }
-
-    /// Whether there is nothing behind the events but annotations.
-    pub(super) fn are_all(mut self) -> bool {
-        (&mut self).for_each(drop);
-        self.0.at == self.0.bytes.len()
-    }
-
-    fn parse(cursor: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
-        let &[TAG, kind] = cursor.take(2).ok()? else { return None };
-        Some((kind, cursor.counted().ok()?))
-    }
-}
-
-impl<'a> Iterator for Annotations<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let at = self.0.at;
-        let parsed = Self::parse(&mut self.0);
-        if parsed.is_none() {
-            self.0.at = at;
-        }
-        parsed
     }
 }
 

@@ -25,6 +25,7 @@ mod content;
 mod cut;
 pub mod dead;
 mod error;
+mod form;
 mod gather;
 mod known;
 mod learn;

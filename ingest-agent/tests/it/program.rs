@@ -277,8 +277,8 @@ async fn flags_alone_carry_events_into_objects_and_a_flush_names_their_keys() {
     });
     let mut lines: Vec<_> =
         contents.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-    let mut sent: Vec<_> = (0..1000).map(|index| format!("line {index}")).collect();
-    sent.push("by http".to_owned());
+    let bodies = (0..1000).map(|index| format!("line {index}")).chain(["by http".to_owned()]);
+    let mut sent: Vec<_> = bodies.map(|body| format!("{{\"message\":\"{body}\"}}")).collect();
     lines.sort();
     sent.sort();
     assert_eq!(lines, sent, "each once, in the objects that the flush named");

@@ -18,6 +18,7 @@ locals {
     prefix         = var.prefix
     control_prefix = var.control_prefix
     partition      = var.partition
+    format         = var.format
     codec          = var.codec
     storage_class  = var.storage_class
     object_tags    = var.object_tags

@@ -164,6 +164,17 @@ variable "partition" {
   default     = "dt=%Y-%m-%d"
 }
 
+variable "format" {
+  description = "How events are laid into objects: ndjson (one valid JSON object a line, whatever they are), text (body and newline, as Flume does it), raw or json_lines."
+  type        = string
+  default     = "ndjson"
+
+  validation {
+    condition     = contains(["ndjson", "text", "raw", "json_lines"], var.format)
+    error_message = "format is not ndjson, text, raw or json_lines."
+  }
+}
+
 variable "codec" {
   description = "How objects are compressed: none, gzip or zstd."
   type        = string

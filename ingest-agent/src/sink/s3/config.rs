@@ -5,12 +5,11 @@ use std::time::Duration;
 use blob_store::S3Options;
 
 use super::partition::PartitionTemplate;
-use crate::sink::codec::Codec;
-use crate::sink::encode::Encoder;
+use object_format::{Codec, Layout};
 
 /// Everything that an S3 sink is told.
 ///
-/// Whatever of it shows in an object (bucket, prefix, partition, encoder, codec) is written into the cut when it is
+/// Whatever of it shows in an object (bucket, prefix, partition, layout, codec) is written into the cut when it is
 /// sealed (I4): a change applies to events that no cut holds yet, and to nothing else.
 #[derive(Debug, Clone)]
 pub struct S3SinkConfig {
@@ -28,7 +27,7 @@ pub struct S3SinkConfig {
     /// What becomes of events that lack a value of the template.
     pub unresolved: Unresolved,
     /// How events are laid into objects.
-    pub encoder: Encoder,
+    pub layout: Layout,
     /// How objects are compressed.
     pub codec: Codec,
     /// Threads that compress beside the sink's own.

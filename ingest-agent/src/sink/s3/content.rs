@@ -183,7 +183,7 @@ impl Content {
     fn slices(&self, mark: &Mark, length: u64) -> Result<Slices, S3SinkError> {
         let source = match &self.source {
             Source::Channel { shared, cut, lost } => {
-                let mut rows = Rows::new(shared.cursor(), Arc::clone(cut), Arc::clone(lost))?;
+                let mut rows = Rows::new(shared.cursor(), Arc::clone(cut), Arc::clone(lost));
                 rows.go_to(mark.rows.clone());
                 Reading::Rows(Box::new(rows))
             }

@@ -10,10 +10,11 @@
 //!          u8          kind: 0 events, 1 dead letters
 //!          text        bucket
 //!          text        key
-//!          text        encoder
+//!          text        format
 //!          text        codec
 //!          text        content type
 //!          text        content encoding; empty for none
+//!          form        from version 2 of the record on; see `form`
 //!          runs        the positions
 //!          list        reasons, for dead letters: number, the last position it is the reason of; u8 reason
 //!          number      when it was sealed, in milliseconds since the epoch
@@ -28,6 +29,7 @@
 
 use contract::{ChannelId, CutId, CutKind, ObjectMetadata, SinkName};
 
+use super::form::{self, CutCodec, Form};
 use super::runs::Runs;
 use super::wire::{Malformed, Take, put_bytes, put_crc, put_number, put_numbers};
 
@@ -38,16 +40,14 @@ pub(crate) struct Cut {
     pub number: u64,
     /// The channel's id when it was sealed.
     pub channel: ChannelId,
-    /// Events or dead letters.
-    pub kind: CutKind,
     /// The bucket that the object goes to.
     pub bucket: String,
     /// Its rendered key.
     pub key: String,
-    /// The name of the encoder.
-    pub encoder: String,
-    /// The name of the codec.
-    pub codec: String,
+    /// What it holds, and how that is laid into the object.
+    pub form: Form,
+    /// How the object is compressed.
+    pub codec: CutCodec,
     /// `Content-Type`.
     pub content_type: String,
     /// `Content-Encoding`.
@@ -119,9 +119,6 @@ pub(crate) struct Extent {
     pub length: u64,
 }
 
-/// The name of the encoder of dead letters: JSON lines with position and reason.
-pub(crate) const DEAD_ENCODER: &str = "dead_letters";
-
 impl Extent {
     /// Takes the first `length` bytes off.
     pub(crate) fn take_front(&mut self, length: u64) -> Self {
@@ -138,26 +135,31 @@ impl Cut {
         CutId { channel: self.channel, sink: sink.clone(), number: self.number }
     }
 
+    /// Whether it holds events or dead letters.
+    pub(crate) fn kind(&self) -> CutKind {
+        self.form.kind()
+    }
+
     /// What the object of `attempt` says about itself.
     pub(crate) fn metadata(&self, sink: &SinkName, attempt: &Attempt) -> ObjectMetadata {
         let events = self.runs.count() - attempt.lost.count();
         ObjectMetadata {
             version: ObjectMetadata::VERSION,
             cut: self.id(sink),
-            kind: self.kind,
+            kind: self.kind(),
             events,
             first: self.runs.first(),
             last: self.runs.last(),
-            set_aside: if self.kind == CutKind::Dead { events } else { 0 },
+            set_aside: if self.kind() == CutKind::Dead { events } else { 0 },
             total_events: self.totals.events,
             total_dead_lettered: self.totals.dead_lettered,
             total_damaged: self.totals.damaged,
             length: attempt.length,
             crc32c: attempt.crc32c,
-            format: self.encoder.clone(),
-            format_version: 1,
-            rows: None,
-            codec: self.codec.clone(),
+            format: self.form.format().name().to_owned(),
+            format_version: self.form.format().version(),
+            rows: self.form.rows().map(|rows| rows.name().to_owned()),
+            codec: self.codec.coding().name().to_owned(),
         }
     }
 
@@ -170,11 +172,13 @@ impl Cut {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         put_number(out, self.number);
         out.extend_from_slice(&self.channel.0);
-        out.push(u8::from(self.kind == CutKind::Dead));
+        out.push(u8::from(self.kind() == CutKind::Dead));
+        let (format, codec) = (self.form.format().name(), self.codec.coding().name());
         let encoding = self.content_encoding.as_deref().unwrap_or_default();
-        for text in [&self.bucket, &self.key, &self.encoder, &self.codec, &self.content_type, encoding] {
+        for text in [&self.bucket, &self.key, format, codec, &self.content_type, encoding] {
             put_bytes(out, text.as_bytes());
         }
+        form::put(&self.form, self.codec, out);
         self.runs.encode(out);
         put_number(out, self.reasons.len() as u64);
         for &(last, reason) in &self.reasons {
@@ -185,7 +189,8 @@ impl Cut {
         self.totals.encode(out);
     }
 
-    pub(super) fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
+    /// Reads a cut of a record of `version`.
+    pub(super) fn decode(take: &mut Take<'_>, version: u8) -> Result<Self, Malformed> {
         let number = take.number()?;
         let channel = ChannelId(take.array()?);
         let kind = match take.byte()? {
@@ -194,15 +199,15 @@ impl Cut {
             _ => return Err(Malformed("a kind of cut")),
         };
         let mut text = || take.text();
-        let (bucket, key, encoder, codec) = (text()?, text()?, text()?, text()?);
+        let (bucket, key, format, codec) = (text()?, text()?, text()?, text()?);
         let (content_type, content_encoding) = (text()?, text()?);
+        let (form, codec) = form::take(take, version, kind, &format, &codec)?;
         Ok(Self {
             number,
             channel,
-            kind,
             bucket,
             key,
-            encoder,
+            form,
             codec,
             content_type,
             content_encoding: Some(content_encoding).filter(|name| !name.is_empty()),
@@ -290,6 +295,8 @@ impl Attempt {
 pub(super) mod tests {
     use proptest::prelude::*;
 
+    use super::super::form::tests::{any_codec, any_form};
+    use super::super::state::VERSION;
     use super::*;
 
     pub(in super::super) fn any_runs() -> impl Strategy<Value = Runs> {
@@ -321,19 +328,19 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn any_cut() -> impl Strategy<Value = Cut> {
-        let texts = prop::array::uniform5(".{0,30}");
-        (any::<u64>(), any::<[u8; 16]>(), any::<bool>(), texts, any_runs(), any::<[u32; 3]>()).prop_map(
-            |(number, channel, dead, [bucket, key, encoder, codec, content_type], runs, totals)| Cut {
+        let texts = prop::array::uniform4(".{0,30}");
+        let form = (any_form(), any_codec());
+        (any::<u64>(), any::<[u8; 16]>(), form, texts, any_runs(), any::<[u32; 3]>()).prop_map(
+            |(number, channel, (form, codec), [bucket, key, content_type, encoding], runs, totals)| Cut {
                 number,
                 channel: ChannelId(channel),
-                kind: if dead { CutKind::Dead } else { CutKind::Events },
                 bucket,
                 key,
-                encoder,
-                codec: codec.clone(),
+                codec,
                 content_type,
-                content_encoding: (!codec.is_empty()).then_some(codec),
-                reasons: if dead { vec![(runs.last(), Reason::KeyTooLong)] } else { vec![] },
+                content_encoding: (!encoding.is_empty()).then_some(encoding),
+                reasons: if form == Form::Dead { vec![(runs.last(), Reason::KeyTooLong)] } else { vec![] },
+                form,
                 runs,
                 sealed_ms: number,
                 totals: Sums {
@@ -352,14 +359,16 @@ pub(super) mod tests {
             cut.encode(&mut bytes);
             attempt.encode(&mut bytes);
             let mut take = Take::new(&bytes);
-            prop_assert_eq!(Cut::decode(&mut take), Ok(cut));
+            prop_assert_eq!(Cut::decode(&mut take, VERSION), Ok(cut));
             prop_assert_eq!(Attempt::decode(&mut take), Ok(attempt));
             prop_assert_eq!(take.end(), Ok(()));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = Cut::decode(&mut Take::new(&bytes));
+            for version in 1..=VERSION {
+                let _ = Cut::decode(&mut Take::new(&bytes), version);
+            }
             let _ = Attempt::decode(&mut Take::new(&bytes));
         }
     }

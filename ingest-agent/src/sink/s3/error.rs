@@ -74,14 +74,6 @@ pub enum S3SinkError {
         #[source]
         source: io::Error,
     },
-    /// A cut names an encoder or a codec that this program lacks.
-    #[error("cut {number} was sealed with {name}, which this program does not know")]
-    Unknown {
-        /// The cut.
-        number: u64,
-        /// The encoder or codec.
-        name: String,
-    },
     /// The channel has lost events of a sealed cut, so that its bytes have to be made again without them.
     #[error("positions {from} to {to} of sealed cut {number} are damaged")]
     Damaged {

@@ -18,7 +18,7 @@ use super::roll::Filling;
 use super::rows::encode_dead;
 use super::runs::Runs;
 use crate::event::EventRef;
-use crate::sink::codec::Codec;
+use object_format::{Codec, Format, Rows};
 
 /// The partition of dead letters.
 pub(crate) const DEAD_PARTITION: &str = "_dead";
@@ -42,8 +42,20 @@ pub(crate) struct Gather {
     made: Vec<u8>,
 }
 
-/// An encoded event, in two pieces.
-type Encoded<'a> = [&'a [u8]; 2];
+/// An encoded event.
+#[derive(Clone, Copy)]
+struct Encoded<'a> {
+    /// Its bytes, in two pieces.
+    pieces: [&'a [u8]; 2],
+    /// Whether it is one row of its object, neither more nor less (I10).
+    is_row: bool,
+}
+
+impl Encoded<'_> {
+    fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
 
 /// What one object will hold.
 #[derive(Debug)]
@@ -56,6 +68,8 @@ pub(crate) struct OpenCut {
     pub runs: Runs,
     /// Of dead letters: why, each up to and with a position.
     pub reasons: Vec<(u64, Reason)>,
+    /// What the rows of its object are, as far as it is known.
+    pub rows: Rows,
     /// Its bytes.
     pub bytes: OpenBytes,
     compressed: bool,
@@ -88,7 +102,12 @@ impl Gather {
     /// No open cut.
     pub(crate) fn new(config: &S3SinkConfig, channel: ChannelId, sink: &SinkName) -> Self {
         let longest = CutId { channel, sink: sink.clone(), number: u64::MAX };
-        let shortest_key = ObjectKey::render(&config.prefix, "x", &longest, &extension(config));
+        let shortest_key = ObjectKey::render(
+            &config.prefix,
+            "x",
+            &longest,
+            &extension(config.layout.format(), config.codec),
+        );
         Self {
             template: config.partition.clone(),
             constant: config.partition.is_constant(),
@@ -115,10 +134,12 @@ impl Gather {
     ) -> io::Result<()> {
         // Out of the way, so that what is made of the event can lie in it.
         let mut made = std::mem::take(&mut self.made);
-        let encoded = config.encoder.pieces(event, came.arrival_ms, &mut made);
-        let bytes = (encoded[0].len() + encoded[1].len()) as u64;
-        let added = match self.route(config, event, bytes, came.arrival_ms) {
-            Ok(()) => self.add_routed(config, packer, position, encoded, bytes, came),
+        let encoded = Encoded {
+            pieces: config.layout.pieces(&event.arrived(came.arrival_ms), &mut made),
+            is_row: config.layout.keeps_border(event.body, event.known),
+        };
+        let added = match self.route(config, event, encoded.bytes(), came.arrival_ms) {
+            Ok(()) => self.add_routed(config, packer, position, encoded, came),
             Err(reason) => self.add_dead(config, packer, position, reason, event, came),
         };
         self.made = made;
@@ -132,12 +153,11 @@ impl Gather {
         packer: &mut Packer,
         position: u64,
         encoded: Encoded<'_>,
-        bytes: u64,
         came: Came,
     ) -> io::Result<()> {
         // One look into the map for an event that fits an open cut, which nearly all do.
         if let Some(open) = self.open.get_mut(&*self.partition)
-            && !config.roll.overflows(&open.filling(), bytes, config.codec == Codec::None)
+            && !config.roll.overflows(&open.filling(), encoded.bytes(), config.codec == Codec::None)
         {
             let runs_before = open.runs.heap_bytes();
             open.add(position, encoded, packer, came)?;
@@ -272,7 +292,7 @@ impl Gather {
             Some((last, same)) if *same == reason => *last = position,
             _ => dead.reasons.push((position, reason)),
         }
-        dead.add(position, [&line, b""], packer, came)?;
+        dead.add(position, Encoded { pieces: [&line, b""], is_row: true }, packer, came)?;
         if config.roll.is_full(&dead.filling()) {
             self.full.extend(self.dead.take());
         }
@@ -307,6 +327,7 @@ impl OpenCut {
             partition,
             runs: Runs::default(),
             reasons: Vec::new(),
+            rows: Rows::Events,
             bytes,
             compressed,
             uncompressed: 0,
@@ -322,17 +343,20 @@ impl OpenCut {
         packer: &mut Packer,
         came: Came,
     ) -> io::Result<()> {
-        let bytes = (encoded[0].len() + encoded[1].len()) as u64;
+        let bytes = encoded.bytes();
+        if !encoded.is_row {
+            self.rows = Rows::Lines;
+        }
         self.runs.push(position);
         self.uncompressed += bytes;
         self.touched = came.now;
         match &mut self.bytes {
             OpenBytes::Streamed(length, crc32c) => {
                 *length += bytes;
-                *crc32c = encoded.into_iter().fold(*crc32c, crc32c::crc32c_append);
+                *crc32c = encoded.pieces.into_iter().fold(*crc32c, crc32c::crc32c_append);
                 Ok(())
             }
-            OpenBytes::Packed(pack) => packer.add(pack, encoded),
+            OpenBytes::Packed(pack) => packer.add(pack, encoded.pieces),
         }
     }
 
@@ -368,10 +392,10 @@ impl OpenCut {
     }
 }
 
-/// What the keys of events end in.
-pub(crate) fn extension(config: &S3SinkConfig) -> String {
-    match config.codec.ext() {
-        None => config.encoder.ext().to_owned(),
-        Some(codec) => format!("{}.{codec}", config.encoder.ext()),
+/// What keys end in.
+pub(crate) fn extension(format: Format, codec: Codec) -> String {
+    match codec.coding().ext() {
+        None => format.ext().to_owned(),
+        Some(codec) => format!("{}.{codec}", format.ext()),
     }
 }

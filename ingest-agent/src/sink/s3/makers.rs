@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::sink::codec::Compressor;
+use object_format::Compressor;
 
 /// The threads. They end when this is dropped.
 pub(crate) struct Makers {

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use super::cut::Extent;
 use super::makers::{Makers, Making};
 use super::staging::Staging;
-use crate::sink::codec::{Codec, Compressor};
+use object_format::{Codec, Compressor};
 
 /// Raw bytes that make a frame.
 pub(crate) const FRAME_BYTES: u64 = 256 << 10;

@@ -13,7 +13,7 @@ use super::positions::PositionSet;
 use super::rows::{Filled, Rows};
 use super::runs::Runs;
 use super::shared::Shared;
-use crate::sink::codec::Codec;
+use object_format::Codec;
 
 /// Bytes between two looks at whether somebody else has work.
 const STEP_BYTES: usize = 256 << 10;
@@ -35,15 +35,11 @@ pub(crate) async fn remake(
             _ => {}
         }
     }
-    let unknown = || S3SinkError::Unknown { number: cut.number, name: cut.codec.clone() };
-    let codec = match shared.config.codec {
-        codec if codec.name() == cut.codec => codec,
-        _ => Codec::new(&cut.codec, None).map_err(|_| unknown())?,
-    };
+    let codec = cut.codec.codec(shared.config.codec);
     let streamed = matches!(attempt.bytes, BytesAt::Channel);
     let mut lost = attempt.lost.clone();
     loop {
-        let mut rows = Rows::new(shared.cursor(), Arc::clone(cut), Arc::new(lost.clone()))?;
+        let mut rows = Rows::new(shared.cursor(), Arc::clone(cut), Arc::new(lost.clone()));
         if was_dead {
             rows.take_gone_for_lost();
         }

@@ -4,18 +4,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use durable_channel::{Cursor, Item, ReadError};
+use object_format::dead_letters;
 
-use super::cut::{Cut, DEAD_ENCODER, Reason};
+use super::cut::{Cut, Reason};
 use super::error::S3SinkError;
+use super::form::Form;
 use super::runs::{Runs, RunsPlace};
-use crate::event::{self, EventRef};
-use crate::sink::encode::Encoder;
+use crate::event::EventRef;
 
 /// Walks over the events of one cut.
 pub(crate) struct Rows {
     cursor: Cursor,
     cut: Arc<Cut>,
-    encoding: Encoding,
     lost: Arc<Runs>,
     gone_is_lost: bool,
     place: RowsPlace,
@@ -43,22 +43,10 @@ pub(crate) enum Filled {
     Damaged(Range<u64>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Events(Encoder),
-    Dead,
-}
-
 impl Rows {
     /// The events of `cut` without those of `lost`.
-    pub(crate) fn new(cursor: Cursor, cut: Arc<Cut>, lost: Arc<Runs>) -> Result<Self, S3SinkError> {
-        let encoding = if cut.encoder == DEAD_ENCODER {
-            Encoding::Dead
-        } else {
-            let unknown = |_| S3SinkError::Unknown { number: cut.number, name: cut.encoder.clone() };
-            Encoding::Events(cut.encoder.parse().map_err(unknown)?)
-        };
-        Ok(Self { cursor, cut, encoding, lost, gone_is_lost: false, place: RowsPlace::default() })
+    pub(crate) fn new(cursor: Cursor, cut: Arc<Cut>, lost: Arc<Runs>) -> Self {
+        Self { cursor, cut, lost, gone_is_lost: false, place: RowsPlace::default() }
     }
 
     /// The channel may have let go of the cut: what is not there any more is lost, instead of a mistake.
@@ -100,11 +88,9 @@ impl Rows {
                             &self.lost,
                             out,
                             enough,
-                            |position, reason, event, out| match (self.encoding, reason) {
-                                (Encoding::Events(encoder), _) => encoder.encode(event, arrival_ms, out),
-                                (Encoding::Dead, reason) => {
-                                    encode_dead(position, reason, event, arrival_ms, out);
-                                }
+                            |position, reason, event, out| match &self.cut.form {
+                                Form::Events { layout, .. } => layout.write(&event.arrived(arrival_ms), out),
+                                Form::Dead => encode_dead(position, reason, event, arrival_ms, out),
                             },
                         )?;
                         continue;
@@ -162,7 +148,7 @@ impl RowsPlace {
             (frame, index, offset) if frame == first => (index, offset),
             _ => (0, 0),
         };
-        let events = event::decode_all(&payload[offset..], count - index);
+        let events = cut.form.events(&payload[offset..], count - index);
         for (position, event) in (first + u64::from(index)..).zip(events) {
             let event = event?;
             if position != self.run.start {
@@ -185,7 +171,7 @@ impl RowsPlace {
     }
 }
 
-/// One line: `{"position":..,"arrival":..,"reason":"..","event":{..}}`, the event as in JSON lines.
+/// One line of an object of dead letters.
 pub(crate) fn encode_dead(
     position: u64,
     reason: Option<Reason>,
@@ -193,10 +179,5 @@ pub(crate) fn encode_dead(
     arrival_ms: i64,
     out: &mut Vec<u8>,
 ) {
-    let reason = reason.map_or("unknown", Reason::name);
-    let head = format!(r#"{{"position":{position},"arrival":{arrival_ms},"reason":"{reason}","event":"#);
-    out.extend_from_slice(head.as_bytes());
-    Encoder::JsonLines.encode(event, arrival_ms, out);
-    out.pop();
-    out.extend_from_slice(b"}\n");
+    dead_letters::write(position, reason.map_or("unknown", Reason::name), &event.arrived(arrival_ms), out);
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use contract::{CutId, CutKind, ObjectKey};
+use object_format::Codec;
 
-use super::cut::{Attempt, BytesAt, Cut, DEAD_ENCODER, Sums};
+use super::cut::{Attempt, BytesAt, Cut, Sums};
 use super::error::S3SinkError;
+use super::form::{CutCodec, Form};
 use super::gather::{OpenBytes, OpenCut, extension};
 use super::runs::Runs;
 use super::shared::Shared;
@@ -59,36 +61,29 @@ fn determine(
     let config = &shared.config;
     let id = CutId { channel: shared.channel, sink: shared.name.clone(), number };
     let count = open.runs.count();
-    let (extension, encoder, codec, content_type, content_encoding, totals) = match open.kind {
+    let (form, codec, totals) = match open.kind {
         CutKind::Events => (
-            extension(config),
-            config.encoder.name(),
-            config.codec.name(),
-            config.encoder.content_type(),
-            config.codec.content_encoding(),
+            Form::Events { layout: config.layout.clone(), rows: Some(open.rows) },
+            config.codec,
             Sums { events: before.events + count, ..before },
         ),
-        CutKind::Dead => (
-            "jsonl".to_owned(),
-            DEAD_ENCODER,
-            "none",
-            "application/x-ndjson",
-            None,
-            Sums { dead_lettered: before.dead_lettered + count, ..before },
-        ),
+        CutKind::Dead => {
+            (Form::Dead, Codec::None, Sums { dead_lettered: before.dead_lettered + count, ..before })
+        }
     };
+    let format = form.format();
+    let extension = extension(format, codec);
     let key = ObjectKey::render(&config.prefix, &open.partition, &id, &extension);
     let cut = Cut {
         number,
         channel: shared.channel,
-        kind: open.kind,
         bucket: config.store.bucket.clone(),
         // Too long a partition was a dead letter before it could be sealed.
         key: key.map_err(|error| S3SinkError::io("rendering a key")(std::io::Error::other(error)))?,
-        encoder: encoder.to_owned(),
-        codec: codec.to_owned(),
-        content_type: content_type.to_owned(),
-        content_encoding: content_encoding.map(str::to_owned),
+        content_type: format.content_type().to_owned(),
+        content_encoding: codec.coding().content_encoding().map(str::to_owned),
+        form,
+        codec: CutCodec::At(codec),
         runs: open.runs,
         reasons: open.reasons,
         sealed_ms: wall_clock::now_ms(),

@@ -7,7 +7,7 @@ use blob_store::BlobStore;
 use durable_channel::disk::{Disk, OsDisk};
 
 use super::points::FailPoints;
-use crate::sink::codec::{Codec, Compressor};
+use object_format::{Codec, Compressor};
 
 /// The store of a bucket, by the bucket's name: cuts that were sealed for another bucket go there.
 pub type Buckets = Arc<dyn Fn(&str) -> Arc<dyn BlobStore> + Send + Sync>;

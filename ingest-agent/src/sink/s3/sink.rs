@@ -31,8 +31,8 @@ use super::shared::{Shared, gauge};
 use super::staging::Staging;
 use super::trouble::Trouble;
 use crate::channel::ChannelHandle;
-use crate::sink::codec::Codec;
 use crate::sink::{FlushReport, FlushRequest, SinkContext};
+use object_format::Codec;
 
 /// How often a memory channel's refusals are looked at while cuts are open.
 const LOOK: Duration = Duration::from_secs(1);

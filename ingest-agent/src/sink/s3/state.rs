@@ -1,6 +1,6 @@
 //! What the sink knows for good: a fold over the records of its journal.
 //!
-//! A record is a version byte (1), a tag byte and the members below; a snapshot is the whole state, and replaces whatever
+//! A record is a version byte (2; 1 before cuts had a form), a tag byte and the members below; a snapshot is the whole state, and replaces whatever
 //! stood before it. (Shapes: `wire`, `runs`, `cut`.)
 //!
 //! ```text
@@ -89,7 +89,8 @@ pub(crate) struct Pending {
     pub dead: Option<String>,
 }
 
-const VERSION: u8 = 1;
+/// The version that this program writes, and the highest that it reads.
+pub(super) const VERSION: u8 = 2;
 
 impl State {
     /// The state of a sink that has sealed nothing and starts at `origin`.
@@ -147,7 +148,7 @@ impl State {
                 let attempt = usize::try_from(attempt).ok().and_then(|index| done.attempts.get(index));
                 let attempt = attempt.ok_or(Malformed("an attempt that was never recorded"))?;
                 self.lose(&done, attempt.lost.count());
-                self.settle(&done, done.cut.kind, attempt.lost.count());
+                self.settle(&done, done.cut.kind(), attempt.lost.count());
             }
             Record::Dead(number, attempt, reason) => {
                 let mut dead = self.take(number, false)?;
@@ -227,12 +228,12 @@ impl State {
 
     /// Damage took some of a sealed cut's positions: the totals of later cuts say so.
     fn lose(&mut self, pending: &Pending, lost: u64) {
-        *self.sealed_of(pending.cut.kind) -= lost;
+        *self.sealed_of(pending.cut.kind()) -= lost;
         self.sealed.damaged += lost;
     }
 
     fn unlose(&mut self, pending: &Pending, lost: u64) {
-        *self.sealed_of(pending.cut.kind) += lost;
+        *self.sealed_of(pending.cut.kind()) += lost;
         self.sealed.damaged -= lost;
     }
 
@@ -269,13 +270,13 @@ impl State {
         }
     }
 
-    fn decode(take: &mut Take<'_>) -> Result<Self, Malformed> {
+    fn decode(take: &mut Take<'_>, version: u8) -> Result<Self, Malformed> {
         let (origin, next_cut, watermark) = (take.number()?, take.number()?, take.number()?);
         let mut held = PositionSet::new(watermark);
         Runs::decode(take)?.iter().for_each(|run| held.insert(run));
         let (sealed, settled) = (Sums::decode(take)?, Sums::decode(take)?);
         let pending = take.list(|take| {
-            let cut = Arc::new(Cut::decode(take)?);
+            let cut = Arc::new(Cut::decode(take, version)?);
             let attempts = take.list(Attempt::decode)?;
             let uploads = take.list(Take::text)?;
             let (dead, reason) = (take.byte()? == 1, take.text()?);
@@ -354,14 +355,15 @@ impl Record {
     /// Reads one record.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut take = Take::new(bytes);
-        match take.byte()? {
+        let version = take.byte()?;
+        match version {
             0 => return Err(Malformed("a record of unknown version 0")),
-            VERSION => {}
+            1..=VERSION => {}
             _ => return Err(Malformed("a record of a newer version of this program")),
         }
         let record = match take.byte()? {
-            0 => Self::Snapshot(Box::new(State::decode(&mut take)?)),
-            1 => Self::Sealed(Arc::new(Cut::decode(&mut take)?), Attempt::decode(&mut take)?),
+            0 => Self::Snapshot(Box::new(State::decode(&mut take, version)?)),
+            1 => Self::Sealed(Arc::new(Cut::decode(&mut take, version)?), Attempt::decode(&mut take)?),
             2 => Self::Attempt(take.number()?, Attempt::decode(&mut take)?),
             3 => Self::Upload(take.number()?, take.text()?),
             4 => Self::Done(take.number()?, take.number()?),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::NetcatConfig;
 use super::answers::{Answer, Answers};
 use crate::decode::lines::Lines;
-use crate::event::Draft;
+use crate::event::{Draft, Known};
 use crate::source::intake::{Intake, Room};
 use crate::source::listen;
 use crate::telemetry::SourceMetrics;
@@ -201,7 +201,7 @@ impl Connection {
         let Some(taken) = taken else {
             let last = self.lines.partial();
             if shared.config.emit_unterminated && !last.is_empty() {
-                drafts.push_body(last);
+                drafts.push_line(last);
             }
             self.append(drafts.into_all(), room);
             self.end(State::Ended);
@@ -225,7 +225,7 @@ impl Connection {
         let fits = |line: &[u8]| if line.len() < limit { Ok(()) } else { Err(TooLong) };
         self.lines.feed(chunk, |line| {
             fits(line)?;
-            drafts.push_body(line);
+            drafts.push_line(line);
             Ok(())
         })?;
         fits(self.lines.partial())
@@ -298,11 +298,11 @@ impl<'a> Drafts<'a> {
         Self { shared, full: Vec::new(), open: shared.intake.draft() }
     }
 
-    fn push_body(&mut self, line: &[u8]) {
+    fn push_line(&mut self, line: &[u8]) {
         if u64::from(self.open.count()) >= self.shared.max_batch_events {
             self.full.push(std::mem::replace(&mut self.open, self.shared.intake.draft()));
         }
-        self.open.push_body(line);
+        self.open.push_known(line, Known::ONE_LINE);
     }
 
     fn into_all(mut self) -> Vec<Draft> {

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use blob_store::{BlobStore as _, ErrorKind, Fault, FaultPlan, Operation};
 use contract::CutKind;
-use ingest_agent::sink::codec::Codec;
-use ingest_agent::sink::encode::Encoder;
 use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError};
+use object_format::{Codec, Layout};
 
 use super::rig::{Open, Running, Store, audit, config, objects, store};
 
@@ -36,7 +35,7 @@ fn random_config(random: &mut Random) -> S3SinkConfig {
     let template = ["", "fixed", "t=%{p}", "%{p}/%Y", "a/%{p}"][random.below(5) as usize];
     let mut config = config(template);
     config.codec = [Codec::None, Codec::Gzip(1), Codec::Zstd(1), Codec::Zstd(5)][random.below(4) as usize];
-    config.encoder = Encoder::Text;
+    config.layout = Layout::Text;
     config.roll.bytes = Some(200 + random.below(6000));
     config.roll.events = (random.one_in(2)).then(|| 1 + random.below(200));
     config.put_limit_bytes = if random.one_in(2) { 400 } else { 1 << 20 };

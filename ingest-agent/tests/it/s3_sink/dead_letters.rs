@@ -7,9 +7,9 @@ use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
 use contract::CutKind;
 use durable_channel::{Channel, MemoryChannel};
 use ingest_agent::channel::ChannelHandle;
-use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::dead::{DeadCuts, DeadError};
 use ingest_agent::sink::s3::{FailPoints, Unresolved};
+use object_format::Codec;
 
 use super::rig::{Open, append, audit, config, objects, sink_name, start, store, until};
 

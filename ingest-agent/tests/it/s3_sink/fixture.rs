@@ -3,6 +3,7 @@
 //! In a file of its own, so that the example which makes a fixture and the test that opens it cannot disagree.
 
 use durable_channel::Options;
+use object_format::{Codec, Layout};
 
 /// The sinks, each with its format, codec and level. `dead` dead-letters every other event.
 pub(crate) const SINKS: [(&str, &str, &str, Option<i32>); 10] = [
@@ -63,4 +64,15 @@ pub(crate) fn options() -> Options {
         max_frame_bytes: 8 << 10,
         ..Options::default()
     }
+}
+
+/// The layout of a format that has no settings.
+pub(crate) fn layout(format: &str) -> Layout {
+    let known = [Layout::Text, Layout::Raw, Layout::JsonLines];
+    known.into_iter().find(|layout| layout.format().name() == format).expect("a format")
+}
+
+/// A codec by its name.
+pub(crate) fn codec(name: &str, level: Option<i32>) -> Codec {
+    Codec::new(name.parse().expect("a codec"), level).expect("a level")
 }

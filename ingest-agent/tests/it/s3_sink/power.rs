@@ -6,8 +6,8 @@ use blob_store::{BlobStore as _, ErrorKind, Fault, FaultPlan, Operation};
 use durable_channel::disk::{Disk as _, Mode, read_full};
 use durable_channel::sim::{Choices, SimDisk};
 use ingest_agent::event;
-use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::{FailPoints, S3SinkConfig};
+use object_format::Codec;
 
 use super::rig::{Open, Running, audit, config, objects, store};
 

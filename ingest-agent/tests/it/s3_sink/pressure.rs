@@ -7,8 +7,8 @@ use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
 use durable_channel::{Channel, MemoryChannel, Options};
 use ingest_agent::channel::ChannelHandle;
 use ingest_agent::event;
-use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::{FailPoints, RetryConfig, RollConfig, S3SinkConfig};
+use object_format::Codec;
 
 use super::rig::{Open, Running, append, audit, config, objects, start, store, until};
 

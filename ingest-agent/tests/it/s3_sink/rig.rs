@@ -16,14 +16,13 @@ use ingest_agent::channel::{self, ChannelHandle, KeyPlace};
 use ingest_agent::config::{ChannelConfig, ChannelKind};
 use ingest_agent::error::StartError;
 use ingest_agent::event;
-use ingest_agent::sink::codec::Codec;
-use ingest_agent::sink::encode::Encoder;
 use ingest_agent::sink::s3::partition::{PartitionOptions, PartitionTemplate};
 use ingest_agent::sink::s3::{
     Buckets, FailPoints, RetryConfig, RollConfig, S3SinkConfig, S3SinkError, Seams, Unresolved, run_with,
 };
 use ingest_agent::sink::{FlushReport, FlushRequest, SinkContext};
 use ingest_agent::telemetry::SinkMetrics;
+use object_format::{Codec, Layout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +47,7 @@ pub(super) fn config(template: &str) -> S3SinkConfig {
         prefix: "logs/".to_owned(),
         partition,
         unresolved: Unresolved::Fallback,
-        encoder: Encoder::Text,
+        layout: Layout::Text,
         codec: Codec::None,
         compression_threads: 1,
         roll: RollConfig { bytes: Some(4096), uncompressed_bytes: None, events: None, age: None, idle: None },

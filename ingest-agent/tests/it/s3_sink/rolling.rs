@@ -6,8 +6,8 @@ use std::time::Duration;
 use blob_store::{ErrorKind, Fault, FaultPlan, Operation};
 use durable_channel::{Channel, MemoryChannel};
 use ingest_agent::channel::ChannelHandle;
-use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::{FailPoints, RollConfig, S3SinkConfig};
+use object_format::Codec;
 use tokio::time::Instant;
 
 use super::rig::{Found, Open, append, audit, config, objects, start, store, until};

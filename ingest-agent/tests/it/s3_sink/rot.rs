@@ -7,8 +7,8 @@ use std::sync::Arc;
 use blob_store::{FaultPlan, FaultyStore, Lacks, MemoryStore};
 use durable_channel::disk::{Disk, DiskFile, Entry, Free, Lock, Mode, OpenDir};
 use durable_channel::sim::SimDisk;
-use ingest_agent::sink::codec::Codec;
 use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, S3SinkError, Seams};
+use object_format::Codec;
 
 use super::rig::{Open, Store, audit, config, objects, seams, staging_files, start_as, store};
 

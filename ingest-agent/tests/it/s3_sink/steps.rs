@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use blob_store::{BlobStore as _, ErrorKind, Fault, FaultPlan, Operation};
 use durable_channel::disk::Disk as _;
 use durable_channel::sim::SimDisk;
-use ingest_agent::sink::codec::{Codec, Compressor};
 use ingest_agent::sink::s3::partition::{self, PartitionOptions, PartitionTemplate};
 use ingest_agent::sink::s3::{FailPoints, S3SinkConfig, Seams};
+use object_format::{Codec, Compressor};
 
 use super::rig::{Open, Store, audit, config, objects, seams, staging_files, store};
 

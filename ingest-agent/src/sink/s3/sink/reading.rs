@@ -8,9 +8,9 @@ use durable_channel::Item;
 use tokio::time::Instant;
 
 use super::{Sink, Turn};
-use crate::event;
 use crate::sink::s3::config::S3SinkConfig;
 use crate::sink::s3::error::S3SinkError;
+use crate::sink::s3::form;
 use crate::sink::s3::gather::{Came, OpenCut};
 use crate::sink::s3::ledger::STATE_SHARE;
 use crate::sink::s3::state::Record;
@@ -60,7 +60,7 @@ impl Sink {
                     let came = Came { arrival_ms: arrival_ms.cast_signed(), since, now };
                     let (ledger, mut packer) = (shared.ledger(), shared.packer());
                     let held = &ledger.state().held;
-                    for (position, event) in (first..).zip(event::decode_all(payload, count)) {
+                    for (position, event) in (first..).zip(form::events(&config.layout, payload, count)) {
                         let event = event?;
                         if position < from || (replayed && held.contains(position)) {
                             continue;

@@ -1,7 +1,9 @@
+use object_format::{Codec, Layout, Rows};
 use proptest::prelude::*;
 
 use super::super::cut::tests::{any_attempt, any_cut, any_runs};
 use super::super::cut::{BytesAt, Extent, Reason};
+use super::super::form::{CutCodec, Form};
 use super::*;
 
 fn cut(number: u64, kind: CutKind, runs: Runs, before: Sums) -> Arc<Cut> {
@@ -13,11 +15,13 @@ fn cut(number: u64, kind: CutKind, runs: Runs, before: Sums) -> Arc<Cut> {
     Arc::new(Cut {
         number,
         channel: ChannelId([7; 16]),
-        kind,
         bucket: "bucket".into(),
         key: format!("key-{number}"),
-        encoder: "text".into(),
-        codec: "none".into(),
+        form: match kind {
+            CutKind::Events => Form::Events { layout: Layout::Text, rows: Some(Rows::Events) },
+            CutKind::Dead => Form::Dead,
+        },
+        codec: CutCodec::At(Codec::None),
         content_type: "text/plain".into(),
         content_encoding: None,
         reasons: if kind == CutKind::Dead { vec![(runs.last(), Reason::TooLarge)] } else { vec![] },
