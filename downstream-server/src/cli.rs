@@ -36,7 +36,7 @@ where
 }
 
 fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Handler>>) -> u8 {
-    SERVER.runs_as(args.first().cloned());
+    SERVER.runs_as(args.first().map(OsString::as_os_str));
     let config = match read(&args) {
         Ok(Start::Run(config)) => *config,
         Ok(Start::AskHealth { address, certificate }) => {

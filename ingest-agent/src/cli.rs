@@ -70,7 +70,7 @@ struct Failure {
 
 /// Runs the program with the arguments and environment of this process; `commit` is that of the build.
 pub fn main(commit: Option<&str>) -> ExitCode {
-    AGENT.runs_as(std::env::args_os().next());
+    AGENT.runs_as(std::env::args_os().next().as_deref());
     let cli = match command(commit).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {

@@ -4,7 +4,7 @@
 //! `sluicegate-agent`. A hint that names `ingest-agent` is of no use where no such program
 //! is, so whatever a message or a page tells people to type takes the name from here.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -28,11 +28,10 @@ pub struct Program {
 impl Program {
     /// Says that this process is this program, and by which first argument it was called. Whoever
     /// says so first is believed.
-    pub fn runs_as(self, first_argument: Option<OsString>) -> Self {
-        if let Some(name) = first_argument.as_deref().and_then(file_name) {
+    pub fn runs_as(self, first_argument: Option<&OsStr>) {
+        if let Some(name) = first_argument.and_then(file_name) {
             let _ = CALLED.set(name);
         }
-        self
     }
 }
 
@@ -54,8 +53,11 @@ mod tests {
     #[test]
     fn a_program_has_its_installed_name_until_it_is_known_how_it_was_called() {
         assert_eq!(AGENT.to_string(), "sluicegate-agent");
-        assert_eq!(AGENT.runs_as(None).to_string(), "sluicegate-agent");
-        assert_eq!(AGENT.runs_as(Some("/opt/x/my-agent".into())).to_string(), "my-agent");
-        assert_eq!(AGENT.runs_as(Some("later".into())).to_string(), "my-agent");
+        AGENT.runs_as(None);
+        assert_eq!(AGENT.to_string(), "sluicegate-agent");
+        AGENT.runs_as(Some(OsStr::new("/opt/x/my-agent")));
+        assert_eq!(AGENT.to_string(), "my-agent");
+        AGENT.runs_as(Some(OsStr::new("later")));
+        assert_eq!(AGENT.to_string(), "my-agent");
     }
 }

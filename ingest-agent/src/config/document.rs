@@ -150,13 +150,12 @@ impl Converter<'_> {
                 Some((name, default)) => (name, Some(default.to_owned())),
                 None => (&inner[..end], None),
             };
-            match (self.env)(name).or(default) {
-                Some(value) => out.push_str(&value),
-                None => {
-                    self.mistake(origin, format!("the environment variable {name} is not set"));
-                    // What stands there is kept, so that its absence is not judged a second time.
-                    out.push_str(&from[..OPEN.len() + end + 1]);
-                }
+            if let Some(value) = (self.env)(name).or(default) {
+                out.push_str(&value);
+            } else {
+                self.mistake(origin, format!("the environment variable {name} is not set"));
+                // What stands there is kept, so that its absence is not judged a second time.
+                out.push_str(&from[..=OPEN.len() + end]);
             }
             rest = &inner[end + 1..];
         }

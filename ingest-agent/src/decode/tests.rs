@@ -103,7 +103,7 @@ fn what_a_sender_must_change_is_named_with_its_element_or_line_and_its_byte() {
         (NDJSON, b"\xef\xbb\xbf1\nx", "line 2, byte 5: expected value"),
         (NDJSON, b"\xff\xfe1\0\n\0", "byte 0: this is the byte order mark of UTF-16 or UTF-32: send UTF-8"),
         (Shape::TextLines, b"\xfe\xff\0a", "byte 0: this is the byte order mark of UTF-16: send UTF-8"),
-        (Shape::Json, b"\0\0\xfe\xff\0\0\01", "byte 0: this is the byte order mark of UTF-32: send UTF-8"),
+        (Shape::Json, b"\0\0\xfe\xff\0\0\x001", "byte 0: this is the byte order mark of UTF-32: send UTF-8"),
         (Shape::Json, b"", "the body is empty"),
         (Shape::Json, b" \n", "the body is empty"),
         (Shape::Json, b"{\"a\":}", "byte 5: expected value"),

@@ -372,6 +372,9 @@ async fn check_config_connect_tells_whether_the_store_can_be_used() {
     cloud.shutdown().await;
 }
 
+/// What a case changes of the environment.
+type Env = fn(&mut Command);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_connect_calls_failed_has_its_cause_its_way_out_and_its_exit_code() {
     let dir = tempdir().unwrap();
@@ -406,7 +409,6 @@ async fn whatever_connect_calls_failed_has_its_cause_its_way_out_and_its_exit_co
     let checksums = lying(vec![(Operation::Put, 400, error("InvalidArgument"))]).await;
     let tls = url.replace("http://", "https://");
 
-    type Env = fn(&mut Command);
     let as_it_is: Env = |_| {};
     let wrong_secret: Env = |command| {
         command.env("AWS_SECRET_ACCESS_KEY", "wrong");

@@ -1,5 +1,6 @@
 //! As much of HTTP/1.1 as passing on one request and one answer takes: both whole in memory, as bytes.
 
+use std::fmt::Write as _;
 use std::io;
 
 use percent_encoding::percent_decode_str;
@@ -138,7 +139,7 @@ impl Answer {
     pub(super) async fn send_short(&self, stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
         let mut head = format!("HTTP/1.1 {} Status\r\nconnection: close\r\n", self.status);
         for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         head += "\r\n";
         stream.write_all(head.as_bytes()).await?;

@@ -87,10 +87,10 @@ pub(crate) fn next(asked: Asked, answer: Answer) -> Step {
         // A look that is refused says nothing about what is there, however often it is asked.
         (Asked::Look(_), _) => Step::Again { alarm: !is_passing(kind) },
 
-        // Who answered is not the store: only the store can say whether it has the object.
-        (Asked::Put, Kind::NotS3) => Step::Look(Then::Restart),
-        // Something is there; or the upload or its parts are gone, perhaps because it was completed.
-        (Asked::Put | Asked::Complete, Kind::PreconditionFailed)
+        // Who answered is not the store, which alone can say whether it has the object. Or something is there; or the
+        // upload or its parts are gone, perhaps because it was completed.
+        (Asked::Put, Kind::NotS3)
+        | (Asked::Put | Asked::Complete, Kind::PreconditionFailed)
         | (
             Asked::Complete,
             Kind::NoSuchUpload | Kind::NoSuchKey | Kind::ConditionalConflict | Kind::Timeout,

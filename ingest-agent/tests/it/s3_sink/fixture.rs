@@ -35,7 +35,7 @@ pub(crate) type Owned = (Vec<(&'static str, String)>, Option<i64>, Vec<u8>);
 /// The event at `position`; every other one has the header `p`.
 pub(crate) fn event(position: u64) -> Owned {
     let mut headers = Vec::new();
-    if position % 2 == 0 {
+    if position.is_multiple_of(2) {
         headers.push(("p", format!("part {}", position % 3)));
     }
     if position % 5 == 1 {

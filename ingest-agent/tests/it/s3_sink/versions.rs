@@ -94,7 +94,7 @@ fn other_settings() -> S3SinkConfig {
     let mut config = config("elsewhere/%{p}");
     config.layout = Layout::default();
     config.codec = Codec::Zstd(7);
-    config.prefix = "changed/".to_owned();
+    "changed/".clone_into(&mut config.prefix);
     config.roll = RollConfig { bytes: None, ..config.roll };
     config.control_prefix = None;
     config
