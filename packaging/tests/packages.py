@@ -15,7 +15,7 @@ from booted import Booted, copy, until
 from instance import ROOT, fresh_debian, say
 
 PROGRAMS = ["sluicegate-agent", "sluicegate-server", "sluicegate-notifier", "sluicegate"]
-BUILT_NAMES = re.compile(r"ingest.agent|downstream.server|notifier.lambda")
+BUILT_NAMES = re.compile("ingest-agent|downstream-server|notifier-lambda")
 SERVICES = {"agent": 870, "server": 871}
 CONFIG = "/etc/sluicegate/{}.toml"
 HEALTH = {kind: (f"/usr/bin/sluicegate-{kind}", "--config", CONFIG.format(kind), "--health") for kind in SERVICES}
