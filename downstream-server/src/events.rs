@@ -268,7 +268,7 @@ impl From<Broken> for Ended {
 impl From<FetchError> for Ended {
     fn from(error: FetchError) -> Self {
         match error.verdict() {
-            Verdict::Retry => Self::Broken(Broken::Retry(error.to_string())),
+            Verdict::Retry | Verdict::Later => Self::Broken(Broken::Retry(error.to_string())),
             Verdict::Missing | Verdict::Overwritten | Verdict::Never => Self::Unreadable(error.to_string()),
         }
     }

@@ -133,6 +133,8 @@ pub enum FetchError {
 pub enum Verdict {
     /// Another attempt may succeed.
     Retry,
+    /// The store serves nobody now, or not us: it says nothing about the object.
+    Later,
     /// The store does not hold the object; it may be late, or deleted.
     Missing,
     /// The store held the object, and holds another one in its place.
@@ -146,11 +148,12 @@ impl FetchError {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Store(error) if error.kind == ErrorKind::NoSuchKey => Verdict::Missing,
+            Self::Store(error) if is_outage(error.kind) => Verdict::Later,
+            Self::Timeout(_) => Verdict::Later,
             Self::Store(error) if !error.retry_can_help() => Verdict::Never,
             Self::Overwritten { .. } => Verdict::Overwritten,
             // Bytes may have changed on the way: the checksum is known only at the end.
             Self::Store(_)
-            | Self::Timeout(_)
             | Self::Slow(_)
             | Self::Read(_)
             | Self::Length { .. }
@@ -168,4 +171,18 @@ impl FetchError {
             | Self::NotTheCut { .. } => Verdict::Never,
         }
     }
+}
+
+/// Whether the store, or who we are to it, is at fault, and not the object.
+fn is_outage(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Connection
+            | ErrorKind::Timeout
+            | ErrorKind::Server
+            | ErrorKind::Throttled
+            | ErrorKind::Credentials
+            | ErrorKind::CredentialsExpired
+            | ErrorKind::NoSuchBucket
+    )
 }

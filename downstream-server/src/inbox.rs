@@ -289,6 +289,11 @@ impl Inbox {
         self.read(commits::loss).await
     }
 
+    /// Dates a loss to now that was found in what is the future by the present clock.
+    pub async fn redate_loss(&self, now_ms: i64) -> Result<(), InboxError> {
+        self.write(move |at, _| Ok(commits::redate(at, now_ms)?)).await
+    }
+
     /// Enters that all buckets were listed since the loss was found.
     pub async fn made_up_for(&self, loss: Loss) -> Result<(), InboxError> {
         self.write(move |at, _| Ok(commits::made_up_for(at, loss)?)).await

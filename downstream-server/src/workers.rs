@@ -252,6 +252,7 @@ impl Workers {
         // Each place is tried at least once before "never" and "missing" are believed.
         let untried = (claim.attempt as usize) < claim.places.len();
         match verdict {
+            Verdict::Later => (Next::Later(after(backoff)), "later"),
             Verdict::Retry if counted < self.retry.attempts => (again, "retry"),
             Verdict::Missing if untried || counted < self.retry.missing_attempts => (again, "missing"),
             Verdict::Never if untried => (again, "retry"),

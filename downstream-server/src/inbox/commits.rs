@@ -165,6 +165,12 @@ pub(super) fn loss(at: &Database) -> Result<Option<Loss>> {
     Ok(Some(Loss { commits: counter("lost_commits")?.unwrap_or_default() as u64, since_ms }))
 }
 
+/// Dates a mark from the future to now: the clock was set back since.
+pub(super) fn redate(at: &Database, now_ms: i64) -> Result<()> {
+    at.execute("UPDATE counters SET value = ?1 WHERE name = 'lost_ms' AND value > ?1", &[now_ms.into()])?;
+    Ok(())
+}
+
 /// Takes the mark away, if no further loss was found meanwhile.
 pub(super) fn made_up_for(at: &Database, loss: Loss) -> Result<()> {
     at.execute(

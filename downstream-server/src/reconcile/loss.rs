@@ -9,6 +9,10 @@ impl Reconciler {
     /// for that one has come of age. Then takes the mark away.
     pub(super) async fn make_up_for_loss(&self) -> Result<(), InboxError> {
         let Some(loss) = self.inbox.loss().await? else { return Ok(()) };
+        if loss.since_ms > now_ms() {
+            // Or the listings from now on would seem to be from before it.
+            return self.inbox.redate_loss(now_ms()).await;
+        }
         let settled_ms = loss.since_ms + self.config.grace.as_millis() as i64;
         let listings = self.inbox.listings().await?;
         let mut is_whole = true;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blob_store::{FaultPlan, FaultyStore, MemoryStore};
+use blob_store::{ErrorKind, Fault, FaultPlan, FaultyStore, MemoryStore, Operation};
 use downstream_server::fetch::Content;
 use downstream_server::handler::{Delivery, Effect, Handler, HandlerError, Outcome};
 use downstream_server::inbox::{Database, DatabaseError};
@@ -215,4 +215,28 @@ async fn an_object_that_was_overwritten_before_it_was_fetched_is_gone_and_its_su
     assert!(reason.starts_with("the object was overwritten: the notice told of etag etag-1"), "{reason}");
     site.stop().await;
     assert_eq!(std::fs::read_to_string(out).unwrap(), "new\n");
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_uses_up_no_attempts_however_long_it_is() {
+    let outages = [
+        ErrorKind::Connection,
+        ErrorKind::Timeout,
+        ErrorKind::Server,
+        ErrorKind::Throttled,
+        ErrorKind::Credentials,
+        ErrorKind::CredentialsExpired,
+        ErrorKind::NoSuchBucket,
+    ];
+    let dir = TempDir::new().unwrap();
+    let bucket = Arc::new(FaultyStore::new(MemoryStore::new("logs"), FaultPlan::default()));
+    store(&*bucket, "a", "one\n").await;
+    let faults = outages.iter().cycle().take(4 * outages.len()).map(|kind| Some(Fault::Before(*kind)));
+    bucket.set_plan(FaultPlan::default().script(Operation::Get, faults));
+    let flags = ["--retry-attempts", "2", "--retry-missing-attempts", "2"];
+    let site = Site::start(dir.path(), bucket.clone(), None, &flags).await;
+    site.notify("a").await;
+    site.until_done(1).await;
+    assert_eq!(bucket.injected(), 4 * outages.len() as u64);
+    site.stop().await;
 }

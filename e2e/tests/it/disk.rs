@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use e2e::front::{Fault, Front};
 use e2e::host::SmallDisk;
-use e2e::parts::{Agent, Cloud, Tuning, objects};
+use e2e::parts::{Agent, Cloud, Server, Tuning, objects};
 use e2e::soak::Options;
 use e2e::{producer, until};
 use hyper::StatusCode;
@@ -175,4 +175,34 @@ async fn without_inodes_each_request_is_answered_in_time_and_hears_that_it_is_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_hold_while_the_agents_disk_is_full_now_and_then() {
     holds(Options { small_disk: true, ..short(15) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_inbox_is_on_a_full_disk_is_not_ready_and_is_again_by_itself_once_there_is_room() {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let disk = SmallDisk::mount(&home.path().join("disk"), 16 << 20).expect("the disk stage may mount");
+    // No listing is made, so that nothing but the question writes.
+    let flags = [("reconcile-interval", "off")];
+    let server = Server::new(&home.path().join("server"), "http://127.0.0.1:9", &flags);
+    let mut program = server.program();
+    program.env.push(("SLUICEGATE_SERVER_INBOX", disk.path.join("inbox.sqlite").display().to_string()));
+    let running = program.start().await;
+    let client = producer::client();
+    let becomes = async |status: u16| {
+        let since = std::time::Instant::now();
+        until(&format!("health says {status}"), Duration::from_secs(30), async || {
+            let answer = client.get(server.url("/health/ready")).send().await.ok()?;
+            (answer.status() == status).then_some(())
+        })
+        .await;
+        since.elapsed()
+    };
+    becomes(200).await;
+    let ballast = disk.fill();
+    let noticed = becomes(503).await;
+    assert!(noticed < Duration::from_secs(5), "{noticed:?}");
+    drop(ballast);
+    becomes(200).await;
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.exit_code().await, Some(0), "{}", program.said());
 }

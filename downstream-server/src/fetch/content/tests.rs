@@ -326,7 +326,7 @@ async fn a_store_that_fails_is_tried_again_later() {
         FaultPlan::default().script(Operation::Get, [Some(Fault::Before(blob_store::ErrorKind::Server))]);
     let store = Arc::new(FaultyStore::new(MemoryStore::new("logs"), plan));
     let error = read(store, "a", &[]).await.unwrap_err();
-    assert_eq!(error.verdict(), Verdict::Retry, "{error}");
+    assert_eq!(error.verdict(), Verdict::Later, "{error}");
 }
 
 #[tokio::test]
