@@ -209,7 +209,8 @@ impl Reader {
         if content.identity().as_str() != row.identity {
             return Err(Ended::Unreadable("another object lies under this key now".to_owned()));
         }
-        if content.metadata().is_some_and(|metadata| metadata.kind == CutKind::Dead) {
+        let set_aside = content.metadata().is_some_and(|metadata| metadata.kind == CutKind::Dead);
+        if set_aside || content.is_control() {
             return Ok(());
         }
         let had = self.after.had_of(order);

@@ -173,7 +173,7 @@ impl FetchError {
     }
 }
 
-/// Whether the store, or who we are to it, is at fault, and not the object.
+/// Whether the store, who we are to it, or somebody between is at fault, and not the object.
 fn is_outage(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -181,6 +181,8 @@ fn is_outage(kind: ErrorKind) -> bool {
             | ErrorKind::Timeout
             | ErrorKind::Server
             | ErrorKind::Throttled
+            | ErrorKind::NotS3
+            | ErrorKind::Rejected
             | ErrorKind::Credentials
             | ErrorKind::CredentialsExpired
             | ErrorKind::NoSuchBucket

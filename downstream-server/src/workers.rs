@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use crate::clock::now_ms;
 use crate::config::{FetchConfig, RetryConfig};
 use crate::fetch::{Content, FetchError, Stores, Verdict};
-use crate::handler::{Delivery, Effect, Handler, HandlerError};
+use crate::handler::{Delivery, Effect, Handler, HandlerError, NoEffect};
 use crate::inbox::{Claim, Finished, Inbox, InboxError, Next, Report};
 use crate::live::Live;
 use crate::telemetry::Metrics;
@@ -139,6 +139,12 @@ impl Workers {
         let mut content =
             Content::open(store.clone(), place, &self.fetch).await.map_err(HandlerError::from)?;
         content.expect_etag(claim.etag.as_deref()).map_err(HandlerError::from)?;
+        if content.is_control() {
+            tracing::debug!("an object of an agent's own is nothing to hand over");
+            while content.next().await.map_err(HandlerError::from)?.is_some() {}
+            let report = Report { events: 0, ..Report::of(&content, now_ms()) };
+            return self.finish(claim, content, report, Box::new(NoEffect)).await;
+        }
         let delivery = Delivery {
             id: content.identity().as_str().to_owned(),
             attempt: claim.attempt,
@@ -171,7 +177,9 @@ impl Workers {
                 self.metrics.stored_bytes.inc_by(bytes);
                 self.metrics.decoded_bytes.inc_by(content.decoded_bytes());
                 self.metrics.lag_seconds.observe(Duration::from_millis(lag_ms).as_secs_f64());
-                self.live.arrived(claim.id, lag_ms, &content);
+                if !content.is_control() {
+                    self.live.arrived(claim.id, lag_ms, &content);
+                }
                 "done"
             }
             Finished::Repeat => {

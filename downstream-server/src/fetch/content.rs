@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blob_store::{BlobStore, ByteStream, ObjectInfo};
+use blob_store::{BlobStore, ByteStream, CONTROL, ObjectInfo};
 use bytes::Bytes;
 use contract::{MetadataError, ObjectKey, ObjectMetadata};
 use futures_util::StreamExt as _;
@@ -128,6 +128,12 @@ impl Content {
     /// By what the object is to be taken apart.
     pub fn reading(&self) -> &Reading {
         &self.reading
+    }
+
+    /// Whether it is no object of events but one of an agent's own, such as the claim of a channel.
+    pub(crate) fn is_control(&self) -> bool {
+        // The claims of older agents bear no mark.
+        self.info.metadata.contains_key(CONTROL) || self.place.key.starts_with("_sluicegate/")
     }
 
     /// What the store said about the object.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use blob_store::{ErrorKind, Fault, FaultPlan, FaultyStore, MemoryStore, Operation};
+use blob_store::{
+    BlobStore as _, Body, ErrorKind, Fault, FaultPlan, FaultyStore, MemoryStore, Operation, PutOptions,
+};
 use downstream_server::fetch::Content;
 use downstream_server::handler::{Delivery, Effect, Handler, HandlerError, Outcome};
 use downstream_server::inbox::{Database, DatabaseError};
@@ -27,7 +29,7 @@ async fn every_line_is_in_the_file_once_over_failing_fetches_repeated_notices_an
     bucket.set_plan(FaultPlan::default().random(7, 0.3));
     let flags = [
         "--handler-kind",
-        "ndjson",
+        "lines",
         "--handler-path",
         out.to_str().unwrap(),
         "--fetch-read-ahead-bytes",
@@ -97,8 +99,8 @@ async fn an_object_that_is_later_than_its_notice_still_arrives_and_is_shown_as_i
         })
         .await;
     let expected = serde_json::json!([
-        { "object": 1, "text": "first <b>line</b>" },
-        { "object": 1, "text": "second" },
+        { "object": 1, "row": "event", "text": "first <b>line</b>" },
+        { "object": 1, "row": "event", "text": "second" },
     ]);
     assert_eq!(recent, expected);
     site.stop().await;
@@ -199,7 +201,7 @@ async fn an_object_that_was_overwritten_before_it_was_fetched_is_gone_and_its_su
     store(&*bucket, "a", "old\n").await;
     store(&*bucket, "a", "new\n").await;
     let out = dir.path().join("out.ndjson");
-    let flags = ["--handler-kind", "ndjson", "--handler-path", out.to_str().unwrap()];
+    let flags = ["--handler-kind", "lines", "--handler-path", out.to_str().unwrap()];
     let site = Site::start(dir.path(), bucket, None, &flags).await;
     for etag in ["etag-1", "etag-2"] {
         let notice = serde_json::json!({ "bucket": "logs", "key": "a", "etag": etag });
@@ -238,5 +240,31 @@ async fn an_outage_of_the_store_uses_up_no_attempts_however_long_it_is() {
     site.notify("a").await;
     site.until_done(1).await;
     assert_eq!(bucket.injected(), 4 * outages.len() as u64);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_of_an_agents_own_is_done_without_the_handler_and_is_no_event() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out.ndjson");
+    let bucket = Arc::new(MemoryStore::new("logs"));
+    let marked = PutOptions {
+        metadata: vec![(blob_store::CONTROL.to_owned(), "claim".to_owned())],
+        crc32c: crc32c::crc32c(b"nonce\n"),
+        ..PutOptions::default()
+    };
+    bucket.put_if_absent("elsewhere/claim", Body::from(b"nonce\n".to_vec()), &marked).await.unwrap();
+    store(&*bucket, "_sluicegate/claims/of-an-older-agent", "nonce\n").await;
+    store(&*bucket, "a", "an event\n").await;
+    let flags = ["--handler-kind", "lines", "--handler-path", out.to_str().unwrap()];
+    let site = Site::start(dir.path(), bucket, None, &flags).await;
+    for key in ["elsewhere/claim", "_sluicegate/claims/of-an-older-agent", "a"] {
+        site.notify(key).await;
+    }
+    site.until_done(3).await;
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "an event\n");
+    let (_, feed) = crate::site::request(&site.address, "GET", "/v1/events", "").await;
+    assert_eq!(feed.matches("\"id\"").count(), 1, "{feed}");
+    assert_eq!(site.get("/v1/summary").await["totals"]["events"], 1);
     site.stop().await;
 }

@@ -6,6 +6,7 @@
 mod commands;
 mod deliveries;
 mod installed;
+mod lies;
 mod notices;
 mod program;
 #[cfg(feature = "foreign-postgres")]

@@ -1,5 +1,5 @@
 //! What becomes of notices that are not one for each object, in order and of the right place. Each
-//! goes through a running server, and the file of the `ndjson` handler tells what came of it.
+//! goes through a running server, and the file of the `lines` handler tells what came of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::site::Site;
 
 const CUTS: u64 = 12;
 
-fn line(number: u64) -> String {
+pub(crate) fn line(number: u64) -> String {
     format!("event of cut {number}\n")
 }
 
-fn metadata(number: u64) -> ObjectMetadata {
+pub(crate) fn metadata(number: u64) -> ObjectMetadata {
     let content = line(number);
     ObjectMetadata {
         version: ObjectMetadata::VERSION,
@@ -55,7 +55,7 @@ async fn put(store: &MemoryStore, key: &str, number: u64) {
 
 fn flags(out: &Path) -> [&str; 6] {
     let out = out.to_str().unwrap();
-    ["--handler-kind", "ndjson", "--handler-path", out, "--notices-buckets", "logs,copies"]
+    ["--handler-kind", "lines", "--handler-path", out, "--notices-buckets", "logs,copies"]
 }
 
 async fn until_idle(site: &Site) -> Value {

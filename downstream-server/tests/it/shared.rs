@@ -34,7 +34,7 @@ impl Server {
         let child = Command::new(env!("CARGO_BIN_EXE_downstream-server"))
             .args(["--notices-buckets", "logs", "--listen", "127.0.0.1:0", "--lease", "2s"])
             .args(["--reconcile-interval", "off", "--s3-endpoint", endpoint, "--s3-path-style", "true"])
-            .args(["--handler-kind", "ndjson", "--handler-path"])
+            .args(["--handler-kind", "lines", "--handler-path"])
             .arg(dir.join("out.ndjson"))
             .arg("--dir")
             .arg(dir)
