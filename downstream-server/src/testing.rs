@@ -3,7 +3,7 @@
 mod kept;
 
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -18,7 +18,7 @@ use crate::app::{App, AppState, Peer, router};
 use crate::config::{Config, Start};
 use crate::fetch::Stores;
 use crate::handler::{Effect, NoEffect, Outcome};
-use crate::inbox::{Database, DatabaseError, FILE, Finished, Identity, Inbox, Location, Report};
+use crate::inbox::{Database, DatabaseError, FILE, Finished, Identity, Inbox, Location, OpenError, Report};
 use crate::live::Live;
 use crate::reading::Reading;
 use crate::telemetry::Metrics;
@@ -45,7 +45,21 @@ pub(crate) fn inbox(dir: &TempDir) -> Inbox {
 }
 
 fn open(dir: &TempDir, location: &Location, metrics: Arc<Metrics>) -> Inbox {
-    Inbox::open(dir.path(), location, Duration::from_secs(60), metrics).expect("the inbox opens")
+    free(|| Inbox::open(dir.path(), location, Duration::from_secs(60), metrics.clone()))
+}
+
+/// Opens an inbox that nobody has open any more. A process that another test starts meanwhile has
+/// our descriptors, and so the lock, between its fork and its exec.
+fn free(open: impl Fn() -> Result<Inbox, OpenError>) -> Inbox {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(OpenError::Locked(_)) if began.elapsed() < Duration::from_secs(10) => {
+                std::thread::yield_now();
+            }
+            opened => return opened.expect("the inbox opens"),
+        }
+    }
 }
 
 /// Makes each promise, a function of this module that is given a [`Home`], a test of its own on each database.
@@ -158,7 +172,7 @@ impl Home {
     pub(crate) async fn open_with(&self, lease: Duration) -> Inbox {
         let (dir, location) = (self.dir.path().to_owned(), self.location.clone());
         let opening = move || Inbox::open(&dir, &location, lease, Arc::new(Metrics::new()));
-        tokio::task::spawn_blocking(opening).await.expect("no panic").expect("the inbox opens")
+        tokio::task::spawn_blocking(move || free(opening)).await.expect("no panic")
     }
 }
 
