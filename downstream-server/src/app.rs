@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, TokenFileError};
 use crate::clock::Ages;
-use crate::config::{Config, FetchConfig, NoticeConfig, ReconcileConfig};
+use crate::config::{Config, FetchConfig, NoticeConfig, ReconcileConfig, StoreEventsConfig};
 use crate::error::ApiError;
 use crate::fetch::Stores;
 use crate::inbox::Inbox;
 use crate::live::Live;
 use crate::telemetry::Metrics;
-use crate::{continuity, events, notices, objects, openapi, read, reconcile, web};
+use crate::{continuity, events, notices, objects, openapi, read, reconcile, store_events, web};
 
 /// What the routes share.
 pub(crate) type App = Arc<AppState>;
@@ -35,6 +35,7 @@ pub(crate) struct AppState {
     pub(crate) live: Arc<Live>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) notices: NoticeConfig,
+    pub(crate) store_events: StoreEventsConfig,
     pub(crate) access: Access,
     pub(crate) reconcile: ReconcileConfig,
     /// How long a cut may be missing before that is an alarm.
@@ -97,6 +98,7 @@ impl AppState {
             live,
             metrics,
             notices: config.notices.clone(),
+            store_events: config.store_events.clone(),
             access,
             reconcile: config.reconcile.clone(),
             missing_alarm: config.missing_alarm,
@@ -135,6 +137,8 @@ pub(crate) fn router(app: App) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), access::operators));
     Router::new()
         .route("/v1/notices", post(notices::post))
+        .route("/v1/store-events", post(store_events::post))
+        .route("/v1/store-events/{token}", post(store_events::post_to_path))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
         .merge(readable)

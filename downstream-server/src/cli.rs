@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use command_line::SERVER;
+use contract::signature::Secret;
 use contract::{Notice, ObjectMetadata, exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -55,6 +56,7 @@ fn start(args: Vec<OsString>, commit: Option<&str>, handler: Option<Arc<dyn Hand
             let done = done.map_err(|error| format!("writing below {}: {error}", share.display()));
             return told(exit::IO, done);
         }
+        Ok(Start::NewSecret) => return new_secret(),
         Ok(Start::ShowVersion) => {
             return print(&format!("{SERVER} {}\n", command_line::version(commit, &formats())));
         }
@@ -116,6 +118,17 @@ fn print(text: &str) -> u8 {
     // A reader that hung up wants no more.
     let _ = std::io::stdout().write_all(text.as_bytes());
     exit::OK
+}
+
+/// Prints a secret that nobody has had before.
+fn new_secret() -> u8 {
+    let mut bytes = [0; 32];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        eprintln!("reading random bytes: {error}");
+        return exit::UNAVAILABLE;
+    }
+    let secret = Secret::try_from(&bytes[..]).expect("32 bytes are enough");
+    print(&format!("{}\n", secret.reveal()))
 }
 
 /// The exit code of a command that is done or says why not.

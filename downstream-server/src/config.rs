@@ -54,6 +54,8 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// What is asked of a notice.
     pub notices: NoticeConfig,
+    /// Which stores may tell of their objects themselves.
+    pub store_events: StoreEventsConfig,
     /// Where the buckets are.
     pub s3: S3Config,
     /// Limits on fetching.
@@ -115,6 +117,19 @@ pub struct NoticeConfig {
     pub max_bytes: usize,
     /// Time a sender gets for the body.
     pub read_timeout: Duration,
+}
+
+/// Which stores may tell of their objects themselves, and how they write.
+#[derive(Debug, Clone)]
+pub struct StoreEventsConfig {
+    /// Their tokens, each with a name; empty means that none may.
+    pub senders: Tokens,
+    /// Names of those that do not encode keys.
+    pub raw_keys: Vec<String>,
+    /// Names of those that do. Of one in neither list each record shows it.
+    pub encoded_keys: Vec<String>,
+    /// What the agent keeps below it is no event.
+    pub control_prefix: String,
 }
 
 /// Where the buckets are and who we are to them.
@@ -183,10 +198,21 @@ pub struct FetchConfig {
     pub expansion_floor_bytes: u64,
     /// Largest window of a compression, in bytes: memory that each object being decoded takes.
     pub max_zstd_window: u64,
+    /// What says how an object is compressed that is not ours.
+    pub codec: CodecBy,
     /// Whether the store is asked for the checksum of an object that is not ours.
     pub verify_foreign: bool,
     /// Bytes read of an object while it waits for its turn at the handler.
     pub read_ahead_bytes: usize,
+}
+
+/// What says how an object is compressed that is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodecBy {
+    /// Its `Content-Encoding`, or, where that names no compression, the key's ending.
+    Header,
+    /// The key's ending alone.
+    Name,
 }
 
 /// When a failed delivery is tried again, and when no more.
@@ -284,6 +310,8 @@ pub enum Start {
         /// Below which folder.
         share: PathBuf,
     },
+    /// Print a new secret, and end.
+    NewSecret,
     /// Print the version, and end.
     ShowVersion,
     /// Print this and end: help, or an answer to `--check-config` or `--print-config`.
@@ -318,6 +346,10 @@ impl Start {
             Err(shown) if shown.kind() == ErrorKind::DisplayVersion => return Ok(Self::ShowVersion),
             Err(help) => return Ok(Self::Print(help.render().to_string())),
         };
+        // It has the one subcommand `new`, and cannot be called without it.
+        if matches.subcommand_name() == Some("secret") {
+            return Ok(Self::NewSecret);
+        }
         if let Some(share) = matches.get_one::<String>("generate") {
             return Ok(Self::Generate { command: Box::new(command()), called, share: share.into() });
         }
@@ -378,6 +410,14 @@ fn command() -> clap::Command {
              the file. Secrets have no flag: SLUICEGATE_SERVER_NOTICES_SECRETS, \
              SLUICEGATE_SERVER_TOKENS, SLUICEGATE_SERVER_HANDLER_SECRETS and \
              SLUICEGATE_SERVER_S3_SECRET_ACCESS_KEY.",
+        )
+        .args_conflicts_with_subcommands(true)
+        .subcommand(
+            clap::Command::new("secret")
+                .about("Make what a sender of notices, or the receiver of the http handler, shares with this server")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(clap::Command::new("new").about("Print a new secret: whsec_ and 32 random bytes in base64")),
         )
         .arg(plain("config", "FILE", "TOML file with settings"))
         .arg(plain("ready-file", "FILE", "file that is written, with the addresses, once the server answers"))

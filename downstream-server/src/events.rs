@@ -2,7 +2,7 @@
 //!
 //! | query or header | meaning |
 //! |---|---|
-//! | `from` | `oldest` (the default), `newest`, or a position: what comes after it |
+//! | `from` | `oldest` (the default), `newest`, or a position: what comes after it. With `newest` and a `limit`, the last so many events |
 //! | `Last-Event-ID` | a position, before `from`: so a browser's `EventSource` goes on by itself |
 //! | `limit` | ends after so many events |
 //! | `follow` | whether it goes on with what becomes done later; the default is yes for SSE alone |
@@ -13,7 +13,8 @@
 //! does not keep the borders of events comes as its lines: each says `"row":"line"`, and its `id` says
 //! it as well (I10). An object whose events can no longer be read is one with `error` in their place,
 //! so that a reader sees what it misses. Anything that waiting may mend breaks the stream off, and
-//! the reader asks again from its last position.
+//! the reader asks again from its last position. A position beyond the last object is refused: whoever has
+//! it read from another inbox, and would miss all up to it.
 //!
 //! Numbers are those of the reader that the inbox recorded when the object was done ([`Reading`]), so
 //! a position means the same for as long as the row is kept.
@@ -96,12 +97,21 @@ pub(crate) async fn get(
             format!("events up to position {} are kept no more (retention); ask from=oldest", bounds.dropped);
         return Err(ApiError::new(StatusCode::GONE, "dropped", message));
     }
+    if after.order > bounds.last {
+        let message = format!(
+            "position {after} is beyond the end of the feed, which is {}: it is of another inbox; ask from=oldest, \
+             or from=newest with limit=N for the last N events",
+            bounds.last
+        );
+        return Err(ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, "beyond_the_end", message));
+    }
     let format = Format::wanted(text(header::ACCEPT.as_str()).unwrap_or_default());
     let stream = OpenStream::new(&app)?;
     let (pieces, sent) = mpsc::channel(1);
     let reader = Reader {
         follow: wanted.follow.unwrap_or(format == Format::Sse),
         left: wanted.limit.unwrap_or(u64::MAX),
+        last: wanted.limit.filter(|_| from == Some("newest")),
         quiet: 0,
         changes: app.inbox.changes(),
         app,
@@ -126,6 +136,8 @@ struct Reader {
     follow: bool,
     /// Events that may still be sent.
     left: u64,
+    /// So many events before where it stands it begins.
+    last: Option<u64>,
     /// Looks that showed nothing new.
     quiet: u32,
     pieces: mpsc::Sender<Result<Bytes, io::Error>>,
@@ -154,6 +166,9 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<(), Broken> {
+        if let Some(events) = self.last {
+            self.after = self.before_the_last(events).await?;
+        }
         loop {
             let rows = self.app.inbox.done_from(self.after.next_order(), PAGE).await;
             let rows = rows.map_err(|error| Broken::Retry(error.to_string()))?;
@@ -166,6 +181,46 @@ impl Reader {
                 }
                 self.news().await?;
             }
+        }
+    }
+
+    /// The place before the last `wanted` events of what is done by now. How many events an object gives is
+    /// seen by reading it, as it is read again to be sent: whoever wants the last few reads one object.
+    async fn before_the_last(&self, mut wanted: u64) -> Result<Position, Broken> {
+        let mut at = self.after.order;
+        loop {
+            let rows = self.app.inbox.done_until(at, PAGE).await;
+            let rows = rows.map_err(|error| Broken::Retry(error.to_string()))?;
+            for row in &rows {
+                let order = row.done_order.unwrap_or_default();
+                let last = self.last_row(row).await?;
+                let count = last.map_or(0, |last| last.number + 1);
+                if let Some((last, skipped)) = last.zip(count.checked_sub(wanted)) {
+                    return Ok(Position::after_rows(order, last.rows, skipped));
+                }
+                wanted -= count;
+                at = order.saturating_sub(1);
+            }
+            if rows.is_empty() {
+                return Ok(Position::object(at));
+            }
+        }
+    }
+
+    /// The last row of the object that can be sent.
+    async fn last_row(&self, row: &Row) -> Result<Option<RowNumber>, Broken> {
+        let mut last = None;
+        let read = async {
+            let Some(mut content) = self.open(row).await? else { return Ok(()) };
+            let mut batches = self.batches(row, &mut content)?;
+            while let Some(batch) = batches.next().await? {
+                last = Some(RowNumber { rows: batch.rows, number: batch.first + batch.count - 1 });
+            }
+            Ok::<_, Ended>(())
+        };
+        match read.await {
+            Ok(()) | Err(Ended::Unreadable(_)) => Ok(last),
+            Err(Ended::Broken(broken)) => Err(broken),
         }
     }
 
@@ -202,22 +257,30 @@ impl Reader {
         Ok(())
     }
 
-    async fn events(&mut self, order: u64, row: &Row) -> Result<(), Ended> {
+    /// The object of a row; `None` for one of set-aside events, which are no part of the feed.
+    async fn open(&self, row: &Row) -> Result<Option<Content>, Ended> {
         let store = self.app.stores.get(&row.bucket);
         let store = store.ok_or_else(|| FetchError::Bucket(row.bucket.clone()))?;
-        let mut content = Content::open(store.clone(), &row.place(), &self.app.fetch).await?;
+        let content = Content::open(store.clone(), &row.place(), &self.app.fetch).await?;
         if content.identity().as_str() != row.identity {
             return Err(Ended::Unreadable("another object lies under this key now".to_owned()));
         }
         let set_aside = content.metadata().is_some_and(|metadata| metadata.kind == CutKind::Dead);
-        if set_aside || content.is_control() {
-            return Ok(());
-        }
-        let had = self.after.had_of(order);
-        let reading = numbered_by(row, &content);
+        let skipped = set_aside || content.is_control();
+        Ok((!skipped).then_some(content))
+    }
+
+    fn batches<'c>(&self, row: &Row, content: &'c mut Content) -> Result<Batches<'c>, Ended> {
+        let reading = numbered_by(row, content);
         let limits =
             BatchLimits { events: BATCH_EVENTS, bytes: BATCH_BYTES, event_bytes: self.app.max_event_bytes };
-        let mut batches = Batches::read_by(&mut content, &reading, limits, "events.max_event_bytes")?;
+        Ok(Batches::read_by(content, &reading, limits, "events.max_event_bytes")?)
+    }
+
+    async fn events(&mut self, order: u64, row: &Row) -> Result<(), Ended> {
+        let Some(mut content) = self.open(row).await? else { return Ok(()) };
+        let had = self.after.had_of(order);
+        let mut batches = self.batches(row, &mut content)?;
         while let Some(batch) = batches.next().await? {
             let skipped = had.saturating_sub(batch.first).min(batch.count);
             let wanted = (batch.count - skipped).min(self.left);

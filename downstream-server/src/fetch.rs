@@ -1,5 +1,6 @@
 //! From a claim to an object's checked, decoded bytes.
 
+mod coding;
 mod content;
 mod decode;
 mod lines;
@@ -38,7 +39,7 @@ pub enum FetchError {
     /// It is larger than we take.
     #[error("the object has {found} bytes, and fetch.max_object_bytes is {limit}")]
     TooLarge {
-        /// Its size.
+        /// Its size, or the bytes that had come when that was too many.
         found: u64,
         /// The limit.
         limit: u64,
@@ -93,7 +94,7 @@ pub enum FetchError {
     /// Only a later server can take it apart.
     #[error("the object is of {0}, which this server cannot take apart: replay it with a newer one")]
     Format(String),
-    /// Its compression is broken.
+    /// Its compression is broken, although the bytes are those that were stored.
     #[error("decoding {codec}: {source}")]
     Decode {
         /// The compression.
@@ -115,6 +116,12 @@ pub enum FetchError {
     /// We do not know its compression.
     #[error("the object is encoded as `{0}`, which this server does not decode")]
     Codec(String),
+    /// Its store names a compression that we do not know.
+    #[error(
+        "the object's Content-Encoding is `{0}`, which this server does not decode; with fetch.codec = \
+         \"by_name\" the key's ending says how it is compressed"
+    )]
+    Encoding(String),
     /// What the agent wrote beside the object cannot be read.
     #[error("reading the object's metadata: {0}")]
     Metadata(#[from] MetadataError),
@@ -152,21 +159,22 @@ impl FetchError {
             Self::Timeout(_) => Verdict::Later,
             Self::Store(error) if !error.retry_can_help() => Verdict::Never,
             Self::Overwritten { .. } => Verdict::Overwritten,
-            // Bytes may have changed on the way: the checksum is known only at the end.
             Self::Store(_)
             | Self::Slow(_)
             | Self::Read(_)
             | Self::Length { .. }
-            | Self::Checksum { .. }
-            | Self::Decode { .. } => Verdict::Retry,
+            | Self::Checksum { .. } => Verdict::Retry,
             Self::Bucket(_)
             | Self::TooLarge { .. }
             | Self::Expanded(_)
             | Self::Bomb { .. }
             | Self::Window { .. }
+            // Length and checksum were right, so no other attempt finds other bytes.
+            | Self::Decode { .. }
             | Self::Codec(_)
             | Self::Events { .. }
             | Self::Format(_)
+            | Self::Encoding(_)
             | Self::Metadata(_)
             | Self::NotTheCut { .. } => Verdict::Never,
         }

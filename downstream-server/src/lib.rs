@@ -44,6 +44,7 @@ pub mod reading;
 mod reconcile;
 mod run;
 mod serve;
+mod store_events;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -57,6 +57,16 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<(Taken, Stri
     let body = json_body(config, headers, body).await?;
     check_signature(config, headers, &body, now_ms())?;
     let notice = Notice::from_json(&body).map_err(|error| not_a_notice(&error))?;
+    admit(config, &notice)?;
+    let id = notice_id(headers, &notice);
+    let (bucket, key) = (notice.bucket.clone(), notice.key.clone());
+    let taken = app.inbox.put(notice, id.clone(), now_ms()).await?;
+    tracing::info!(notice_id = id, bucket, key, repeated = taken == Taken::Repeated, "notice taken");
+    Ok((taken, id))
+}
+
+/// Whether this server takes notices of this bucket and region.
+pub(crate) fn admit(config: &NoticeConfig, notice: &Notice) -> Result<(), ApiError> {
     if !config.buckets.contains(&notice.bucket) {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
@@ -74,11 +84,7 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<(Taken, Stri
             format!("notices of region {:?} are not taken here", shorten(region)),
         ));
     }
-    let id = notice_id(headers, &notice);
-    let (bucket, key) = (notice.bucket.clone(), notice.key.clone());
-    let taken = app.inbox.put(notice, id.clone(), now_ms()).await?;
-    tracing::info!(notice_id = id, bucket, key, repeated = taken == Taken::Repeated, "notice taken");
-    Ok((taken, id))
+    Ok(())
 }
 
 /// A body that says it is JSON, within the limits of a notice's.
@@ -119,7 +125,12 @@ pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn read(body: Body, headers: &HeaderMap, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, ApiError> {
     let too_large = || {
         let message = format!("the body is larger than {limit} bytes (notices.max_bytes)");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
@@ -155,10 +166,12 @@ fn check_signature(
     if config.secrets.is_empty() {
         return Ok(());
     }
+    let lines = headers.get_all(HEADER_SIGNATURE).iter().filter_map(|line| line.to_str().ok());
+    let signatures = lines.collect::<Vec<_>>().join(" ");
     let signed = Headers {
         id: header(headers, HEADER_ID),
         timestamp: header(headers, HEADER_TIMESTAMP),
-        signature: header(headers, HEADER_SIGNATURE),
+        signature: Some(&*signatures).filter(|signatures| !signatures.is_empty()),
     };
     let now_s = u64::try_from(now_ms / 1000).unwrap_or_default();
     verify(&config.secrets, signed, body, now_s, config.clock_tolerance)

@@ -148,7 +148,9 @@ pub(crate) async fn content(
     let headers = response.headers_mut();
     // Never a type that a browser would show: it is whatever somebody sent.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(object.info.length));
+    if let Some(length) = object.info.length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     headers.insert(
         header::CONTENT_DISPOSITION,
         HeaderValue::from_str(&disposition).expect("percent-encoding leaves visible ASCII alone"),

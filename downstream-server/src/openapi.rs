@@ -56,7 +56,9 @@ mod tests {
             let operation = &document()["paths"][&path][method.as_str().to_lowercase()];
             let open = operation["security"].as_array().unwrap().contains(&serde_json::json!({}));
             let request = |token: &str| {
-                let request = Request::builder().method(&method).uri(path.replace("{id}", "7"));
+                let request = Request::builder()
+                    .method(&method)
+                    .uri(path.replace("{id}", "7").replace("{token}", TOKEN));
                 let request = request.header("host", "localhost").header("authorization", token);
                 request.body(Body::empty()).unwrap()
             };

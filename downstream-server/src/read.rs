@@ -5,7 +5,7 @@
 //! | `/v1/summary` | totals, the rates of the last two minutes, what handles the objects |
 //! | `/v1/recent` | the last events that arrived, or lines of objects that do not keep events apart |
 //! | `/v1/stream` | changes as they happen, as server-sent events |
-//! | `/metrics` | Prometheus text |
+//! | `/metrics` | Prometheus text, or OpenMetrics where `Accept` asks for it |
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use exposition::Scrape;
 use futures_util::stream::{self, Stream};
-use http::header;
+use http::{HeaderMap, header};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
@@ -48,7 +49,7 @@ pub(crate) async fn recent(State(app): State<App>) -> Response {
     Json(json!({ "lines": app.live.lines() })).into_response()
 }
 
-pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let gaps = app.inbox.gaps(app.reconcile.whole).await?;
     let text = app.metrics.scrape(&Moment {
         totals: app.inbox.totals(),
@@ -58,8 +59,9 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
         missing_alarm: app.missing_too_long(&gaps),
         loss: app.inbox.loss().await?,
     });
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let scrape = Scrape::new(text, accept);
+    Ok(([(header::CONTENT_TYPE, scrape.content_type)], scrape.text).into_response())
 }
 
 /// Sends `object` for each changed row, `tick` each second, and `lines` when the last lines

@@ -12,6 +12,10 @@ use crate::inbox::{Gaps, Loss, Totals};
 /// Every metric: its name as scraped, and what it means.
 pub const TABLE: &[(&str, &str)] = &[
     ("sluicegate_server_notices_total", "Notices by answer: accepted, repeated, refused, deferred"),
+    (
+        "sluicegate_server_store_events_total",
+        "What stores posted, by outcome: records taken, repeated, ignored, and requests refused",
+    ),
     ("sluicegate_server_objects", "Objects in the inbox by state: owed, fetching, done, dead, gone"),
     ("sluicegate_server_oldest_owed_seconds", "Age of the oldest object that is neither done nor dead"),
     (
@@ -67,6 +71,8 @@ pub struct Metrics {
     registry: Registry,
     /// Notices, by `answer`.
     pub notices: ByWord,
+    /// What stores posted, by `outcome`.
+    pub store_events: ByWord,
     /// Attempts, by `outcome`.
     pub attempts: ByWord,
     /// Events in objects that the handler took.
@@ -134,6 +140,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             notices: Family::default(),
+            store_events: Family::default(),
             attempts: Family::default(),
             events: Counter::default(),
             stored_bytes: Counter::default(),
@@ -161,6 +168,7 @@ impl Metrics {
             totals_differing: Gauge::default(),
         };
         metrics.register("sluicegate_server_notices_total", metrics.notices.clone());
+        metrics.register("sluicegate_server_store_events_total", metrics.store_events.clone());
         metrics.register("sluicegate_server_objects", metrics.objects.clone());
         metrics.register("sluicegate_server_oldest_owed_seconds", metrics.oldest_owed_seconds.clone());
         metrics.register("sluicegate_server_attempts_total", metrics.attempts.clone());
@@ -189,6 +197,7 @@ impl Metrics {
             .register("sluicegate_server_reconcile_passed_over_total", metrics.reconcile_passed_over.clone());
         for outcome in ["taken", "repeated", "ignored", "refused"] {
             metrics.pulled.get_or_create_owned(&[("outcome", outcome)]);
+            metrics.store_events.get_or_create_owned(&[("outcome", outcome)]);
         }
         for answer in ["accepted", "repeated", "refused", "deferred"] {
             metrics.notices.get_or_create_owned(&[("answer", answer)]);

@@ -34,6 +34,7 @@ pub(crate) fn config(flags: &[&str]) -> Config {
     match Start::from_args(args.iter().chain(flags), |_| None) {
         Ok(Start::Run(mut config)) => {
             config.tokens.add(&format!("test:{TOKEN}")).expect("it is a token");
+            config.store_events.senders.add(&format!("store:{TOKEN}")).expect("it is a token");
             *config
         }
         other => panic!("not a configuration to run: {other:?}"),

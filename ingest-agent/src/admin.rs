@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /metrics` | every metric, one snapshot a scrape |
+//! | `GET /metrics` | every metric, one snapshot a scrape: Prometheus' text, or OpenMetrics where `Accept` asks for it |
 //! | `GET /health/live` | 200 while the process runs at all |
 //! | `GET /health/ready` | 200 while sources accept events, else 503 and why |
 //! | `POST /v1/flush?timeout=30s` | 200 when every event accepted before is in the store or dead-lettered, with the keys; 504 if that takes longer |
@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use entrance::http::{HeadLimits, Http, Refusal};
+use exposition::Scrape;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -31,7 +32,7 @@ use tower::ServiceExt as _;
 use crate::config;
 use crate::flush::Flusher;
 use crate::logging::{LogControl, LogLevel};
-use crate::telemetry::{CONTENT_TYPE, Telemetry};
+use crate::telemetry::Telemetry;
 
 /// Where the agent is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +117,10 @@ fn refused(refusal: &Refusal) -> http::Response<Bytes> {
     response
 }
 
-async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.telemetry.scrape())
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let scrape = Scrape::new(state.telemetry.scrape(), accept);
+    ([(header::CONTENT_TYPE, scrape.content_type)], scrape.text)
 }
 
 async fn ready(State(state): State<AdminState>) -> (StatusCode, &'static str) {

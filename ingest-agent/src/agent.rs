@@ -189,7 +189,13 @@ impl Agent {
         if let Some(path) = config.ready_file {
             announce(&path, &addresses).map_err(|error| StartError::ReadyFile { path, error })?;
         }
-        tracing::info!(addresses = ?addresses, "ready");
+        for (source, address) in &addresses.sources {
+            tracing::info!(source, %address, "listening");
+        }
+        if let Some(address) = addresses.admin {
+            tracing::info!(%address, "the admin address is listening");
+        }
+        tracing::info!("ready");
         Ok(Self {
             addresses,
             flusher,

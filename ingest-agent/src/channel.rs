@@ -98,7 +98,19 @@ pub fn open(config: &ChannelConfig, readers: &[&str]) -> Result<ChannelHandle, S
         }
         ChannelKind::Durable { dir, options } => {
             let (channel, recovery) = DurableChannel::open(dir, options).map_err(failed)?;
-            tracing::info!(channel = %config.name, dir = %dir.display(), ?recovery, "channel open");
+            let lost: u64 = recovery.damaged.iter().map(|(_, count)| count).sum();
+            tracing::info!(
+                channel = %config.name,
+                dir = %dir.display(),
+                created = recovery.created,
+                first = recovery.first,
+                next = recovery.next,
+                copied_frames = recovery.copied_frames,
+                torn_bytes = recovery.torn_bytes,
+                set_aside_bytes = recovery.set_aside_bytes,
+                lost_positions = lost,
+                "channel open"
+            );
             let unclaimed = |name: &str| !readers.contains(&name) && !keys::is_keeper(name);
             if let Some(reader) = channel.readers().iter().find(|reader| unclaimed(&reader.name)) {
                 return Err(StartError::Unclaimed {

@@ -45,7 +45,11 @@ impl StopSignals {
 pub async fn flush_on_usr1(mut signals: Signal, flusher: Flusher, timeout: Duration) {
     while signals.recv().await.is_some() {
         let flushed = flusher.flush(timeout).await;
-        tracing::info!(complete = flushed.complete, keys = ?flushed.keys, late = ?flushed.late, "flushed at SIGUSR1");
+        let (complete, objects, late) = (flushed.complete, flushed.keys.len(), flushed.late.join(", "));
+        for key in flushed.keys {
+            tracing::debug!(key, "stored before the end of the flush");
+        }
+        tracing::info!(complete, objects, late, "flushed at SIGUSR1");
     }
 }
 

@@ -22,7 +22,6 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::channel::ChannelHandle;
 
-pub use collector::CONTENT_TYPE;
 pub use table::ReaderSnapshot;
 
 /// What one source counts. A source raises these once a request or batch, never once an event.

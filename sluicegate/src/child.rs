@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child as Process, ChildStdin, Command};
 
 use crate::Part;
+use crate::ends::ChildEnded;
 use crate::settings::Settings;
 
 /// How long a child may take until it answers.
@@ -59,7 +60,8 @@ impl Child {
         self.short_lives = if self.started.elapsed() < SHORT_LIFE { self.short_lives + 1 } else { 0 };
         let log = settings.log_file(self.part);
         if self.short_lives > SHORT_LIVES {
-            bail!("{} keeps ending ({status}): {} says why", self.part.name(), log.display());
+            let text = format!("{} keeps ending ({status}): {} says why", self.part.name(), log.display());
+            return Err(ChildEnded { text, code: status.code() }.into());
         }
         eprintln!("sluicegate: {} ended ({status}), starting it again", self.part.name());
         let pause = Duration::from_millis(50) * 2_u32.saturating_pow(self.short_lives);
@@ -90,7 +92,8 @@ impl Child {
         let (name, log) = (self.part.name(), settings.log_file(self.part));
         while !settings.ready_file(self.part).exists() {
             if let Some(status) = self.process.try_wait()? {
-                bail!("{name} ended before it answered ({status}): {} says why", log.display());
+                let text = format!("{name} ended before it answered ({status}): {} says why", log.display());
+                return Err(ChildEnded { text, code: status.code() }.into());
             }
             if Instant::now() > deadline {
                 bail!("{name} did not answer within {READY_WITHIN:?}: {} says why", log.display());

@@ -2,9 +2,10 @@
 //!
 //! The parent starts each program as a child of itself, so that each has its own process,
 //! memory and end: `pipeline` says in which order, `child` how one is kept alive, `parts` what
-//! runs in it, `settings` what they agree on.
+//! runs in it, `settings` what they agree on, `ends` what it exits with.
 
 mod child;
+mod ends;
 mod parts;
 mod pipeline;
 mod settings;
@@ -90,7 +91,13 @@ pub(crate) enum Part {
 
 fn main() -> ExitCode {
     let command = Cli::command().version(version());
-    let cli = Cli::from_arg_matches(&command.clone().get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::CONFIG } else { exit::OK });
+        }
+    };
     let result = match cli {
         Cli { generate: Some(share), .. } => generate(command, &share),
         Cli { health: true, options, .. } => Ok(health(&options)),
@@ -101,7 +108,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("sluicegate: {error:#}");
-            ExitCode::from(exit::UNAVAILABLE)
+            ExitCode::from(ends::code_of(&error))
         }
     }
 }

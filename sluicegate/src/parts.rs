@@ -162,8 +162,9 @@ async fn agent(settings: &Settings) -> anyhow::Result<ExitCode> {
     match ingest_agent::cli::serve(config, log).await {
         Ok(_) => Ok(ExitCode::from(exit::OK)),
         Err(error) => {
+            let code = error.exit_code();
             eprintln!("agent: {:#}", anyhow::Error::from(error));
-            Ok(ExitCode::from(exit::UNAVAILABLE))
+            Ok(ExitCode::from(code))
         }
     }
 }

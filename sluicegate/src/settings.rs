@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::ends::Damaged;
 use crate::{Options, Part};
 
 /// The one bucket of the local pipeline.
@@ -121,12 +122,9 @@ impl DirLock {
 impl Keys {
     fn load_or_make(path: &Path) -> anyhow::Result<Self> {
         match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!(
-                    "{} is damaged: restore it, or delete it for new keys (nothing is lost with them)",
-                    path.display()
-                )
-            }),
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|error| Damaged { path: path.to_owned(), error }.into())
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let keys =
                     Self { access_key: random(10)?, secret_key: random(20)?, notice_secret: random(32)? };

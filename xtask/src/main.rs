@@ -17,6 +17,7 @@ mod terraform;
 #[cfg(test)]
 mod tidy;
 mod tools;
+mod webhooks;
 mod workspace;
 
 use std::process::ExitCode;

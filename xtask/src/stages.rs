@@ -8,7 +8,7 @@ use crate::stage::{Context, Outcome, Stage};
 use crate::terraform;
 use crate::tools::{self, Server};
 use crate::workspace::{cargo, root, target};
-use crate::{inbox, instructions, lambda, openapi};
+use crate::{inbox, instructions, lambda, openapi, webhooks};
 
 pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "fmt", proves: "the code is formatted", run: fmt },
@@ -65,6 +65,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "inbox",
         proves: "many servers on one PostgreSQL; notices pulled from a real SQS API",
         run: inbox::run,
+    },
+    Stage {
+        name: "webhooks",
+        proves: "libraries of Standard Webhooks verify what is signed here, and sign what is taken here",
+        run: webhooks::run,
     },
     Stage { name: "openapi", proves: "the server answers as its OpenAPI document says", run: openapi::run },
     Stage { name: "browser", proves: "the page in a real browser", run: browser },

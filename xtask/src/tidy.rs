@@ -244,6 +244,50 @@ fn every_source_file_holds_one_idea() {
     assert!(long.is_empty(), "files over {LONGEST_FILE} lines: {long:#?}");
 }
 
+/// What stands between the parentheses of each call of a macro that logs.
+fn log_calls(text: &str) -> Vec<&str> {
+    let macros = ["trace!(", "debug!(", "info!(", "warn!(", "error!(", "span!("];
+    let calls = macros.iter().flat_map(|name| text.match_indices(name).map(|(at, name)| at + name.len()));
+    calls
+        .map(|start| {
+            let mut depth = 1;
+            let mut in_text = false;
+            let end = text[start..].char_indices().find(|(at, c)| {
+                match c {
+                    '"' if !text[..start + at].ends_with('\\') => in_text = !in_text,
+                    '(' if !in_text => depth += 1,
+                    ')' if !in_text => depth -= 1,
+                    _ => {}
+                }
+                depth == 0
+            });
+            &text[start..end.map_or(text.len(), |(at, _)| start + at)]
+        })
+        .collect()
+}
+
+#[test]
+fn no_log_line_shows_a_value_as_rust_writes_it_for_debugging() {
+    let sample = "info!(a = %b, c = ?d, \"e ? f (\"); warn!(?g, \"h\"); debug!(i = j()?, \"k\")";
+    let marks = |text: &str| {
+        let calls = log_calls(text).into_iter().map(str::to_owned);
+        let fields = calls.map(|call| call.split('"').step_by(2).collect::<String>());
+        fields
+            .filter(|fields| ["= ?", "(?", ", ?"].iter().any(|mark| format!("({fields}").contains(mark)))
+            .count()
+    };
+    assert_eq!(marks(sample), 2, "it finds what it looks for");
+    let mut found = Vec::new();
+    for path in files(&["rs"]) {
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        let name = relative(&path);
+        if !name.starts_with("xtask/") && !name.contains("/tests/") && marks(&text) > 0 {
+            found.push(name);
+        }
+    }
+    assert!(found.is_empty(), "log lines with `?value`, which a reader of JSON cannot use: {found:#?}");
+}
+
 #[test]
 fn no_test_is_switched_off_and_nothing_is_left_undone() {
     let mut found = Vec::new();

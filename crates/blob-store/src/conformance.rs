@@ -91,7 +91,7 @@ impl Site {
 
     async fn read(&self, name: &str) -> Result<Bytes, String> {
         let object = self.store.get(&self.key(name), None, None).await.map_err(text)?;
-        let length = object.info.length;
+        let length = object.info.length.ok_or("the answer tells no length")?;
         Body::from_stream(length, object.body).collect().await.map_err(text)
     }
 }

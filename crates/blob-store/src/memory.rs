@@ -172,7 +172,7 @@ impl State {
         }
         let number = self.number();
         let info = ObjectInfo {
-            length: bytes.len() as u64,
+            length: Some(bytes.len() as u64),
             etag: Some(format!("etag-{number}")),
             version_id: Some(format!("version-{number}")),
             metadata: put.metadata.iter().cloned().collect(),
@@ -326,8 +326,8 @@ impl BlobStore for MemoryStore {
         let info = ObjectInfo { crc32c: None, ..info };
         let bytes = match range {
             None => bytes,
-            Some(range) if range.start < info.length && range.start < range.end => {
-                bytes.slice(range.start as usize..range.end.min(info.length) as usize)
+            Some(range) if range.start < bytes.len() as u64 && range.start < range.end => {
+                bytes.slice(range.start as usize..range.end.min(bytes.len() as u64) as usize)
             }
             Some(_) => return Err(refuse(Operation::Get, key, ErrorKind::NeverValid, 416, "InvalidRange")),
         };
@@ -344,10 +344,10 @@ impl BlobStore for MemoryStore {
             .objects
             .range::<str, _>((from, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
-            .filter_map(|(key, versions)| Some((key, &versions.last()?.info)));
-        let objects = below.by_ref().take(max.min(1000)).map(|(key, info)| Listed {
+            .filter_map(|(key, versions)| Some((key, versions.last()?)));
+        let objects = below.by_ref().take(max.min(1000)).map(|(key, Version { info, bytes })| Listed {
             key: key.clone(),
-            length: info.length,
+            length: bytes.len() as u64,
             etag: info.etag.clone(),
             last_modified: info.last_modified,
         });

@@ -368,7 +368,7 @@ impl Taken<'_> {
     async fn head(&self) -> Result<(), StoreError> {
         let info = self.store.head(self.key, None).await?;
         let metadata = info.metadata.get(METADATA.0).map(String::as_str);
-        if info.length == CONTENT.len() as u64 && metadata == Some(METADATA.1) {
+        if info.length.is_none_or(|length| length == CONTENT.len() as u64) && metadata == Some(METADATA.1) {
             return Ok(());
         }
         Err(self.departs(Operation::Head, "the object is not as it was put: length or metadata differ"))

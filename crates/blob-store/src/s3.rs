@@ -2,13 +2,14 @@
 //!
 //! One file a concern: `options` what the user chooses, `connect` client and credentials,
 //! `payload` our bytes on their way, `call` waiting and its limits, `genuine` which answers are S3's, `answer` what
-//! errors mean, `listing` keys on a page.
+//! errors mean, `headers` what of an answer is no text, `listing` keys on a page.
 //! Here is what each operation says on the wire.
 
 mod answer;
 mod call;
 mod connect;
 mod genuine;
+mod headers;
 mod listing;
 mod options;
 mod payload;
@@ -237,7 +238,7 @@ impl BlobStore for S3Store {
         let composite = output.checksum_type == Some(ChecksumType::Composite);
         let crc32c = output.checksum_crc32_c.filter(|_| !composite);
         Ok(ObjectInfo {
-            length: unsigned(output.content_length),
+            length: length(output.content_length),
             etag: etag(output.e_tag),
             version_id: version(output.version_id),
             metadata: output.metadata.unwrap_or_default(),
@@ -267,9 +268,9 @@ impl BlobStore for S3Store {
             .set_range(wanted);
         let call = self.call(Operation::Get, key);
         let output = call.answer(request.send()).await?;
-        let coming = unsigned(output.content_length);
+        let coming = length(output.content_length);
         let info = ObjectInfo {
-            length: output.content_range.as_deref().and_then(total_of).unwrap_or(coming),
+            length: output.content_range.as_deref().and_then(total_of).or(coming),
             etag: etag(output.e_tag),
             version_id: version(output.version_id),
             metadata: output.metadata.unwrap_or_default(),
@@ -309,13 +310,13 @@ fn etag(quoted: Option<String>) -> Option<String> {
     quoted.map(|tag| tag.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
 }
 
-/// Without versioning S3 calls every version "null".
+/// Without versioning S3 calls every version "null", and others give it an empty name.
 fn version(id: Option<String>) -> Option<String> {
-    id.filter(|id| id != "null")
+    id.filter(|id| !id.is_empty() && id != "null")
 }
 
-fn unsigned(number: Option<i64>) -> u64 {
-    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+fn length(number: Option<i64>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok())
 }
 
 fn signed(number: u64) -> i64 {

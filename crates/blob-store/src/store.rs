@@ -162,8 +162,9 @@ pub struct Upload {
 /// What a head or a get says about an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Bytes of the whole object, also when a range was asked for.
-    pub length: u64,
+    /// Bytes of the whole object, also when a range was asked for. `None` where the answer does not say,
+    /// as one that is sent in chunks: the end of the body tells then.
+    pub length: Option<u64>,
     /// The entity tag without its quotes.
     pub etag: Option<String>,
     /// The version, where the bucket keeps versions.

@@ -8,6 +8,7 @@ mod bucket;
 pub mod exit;
 mod ids;
 mod key;
+mod lenient;
 mod metadata;
 mod notice;
 mod shown;

@@ -4,59 +4,62 @@
 //! rises only when a known member changes its meaning. `bucket`, `key` and `id` never do: of a notice
 //! with a later version those are taken and the rest is left alone, so that a new notifier may go
 //! before its server, and a server before its notifiers.
+//!
+//! Of the other members none is needed: one that is null, empty or of another type is as one that is absent.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{MAX_KEY_BYTES, ObjectKey};
+use crate::{MAX_KEY_BYTES, ObjectKey, lenient};
 
 /// A notice. Whoever has the object's bucket and key can make one:
 /// `{"bucket": "logs", "key": "a/b.txt"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The version of this form; one if absent.
-    #[serde(default = "first_version")]
+    #[serde(default = "first_version", deserialize_with = "lenient::version")]
     pub version: u32,
     /// The notice's id, as in the header `webhook-id` and in every log line about it; empty if the
     /// sender gave none. The notifier puts [`idempotency_id`](Self::idempotency_id) here.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "lenient::text_or_empty", skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The bucket.
     pub bucket: String,
     /// The key, decoded: as a GET of the object takes it.
     pub key: String,
-    /// The object's version; absent, or `null` as a text, where the bucket keeps none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The object's version; absent, empty, or `null` as a text, where the bucket keeps none. Read it by
+    /// [`version`](Self::version).
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
-    /// The object's ETag, without quotes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The object's ETag, with or without quotes. Read it by [`entity_tag`](Self::entity_tag).
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// The object's length in bytes, as stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::number", skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Orders the events of one key, in the way that S3 documents.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<String>,
     /// When the object was made, as RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub event_time: Option<String>,
     /// What made it: `ObjectCreated:Put`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub event_name: Option<String>,
     /// The bucket's region.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// The AWS account, where the event named one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
 }
 
 /// What every version of a notice has, with one meaning for good.
 #[derive(Deserialize)]
 struct Lasting {
-    #[serde(default = "first_version")]
+    #[serde(default = "first_version", deserialize_with = "lenient::version")]
     version: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text_or_empty")]
     id: String,
     bucket: String,
     key: String,
@@ -129,6 +132,16 @@ impl Notice {
         serde_json::to_vec(&minimal).expect("strings always serialize")
     }
 
+    /// The object's version, if its bucket keeps versions.
+    pub fn version(&self) -> Option<&str> {
+        self.version_id.as_deref().filter(|version| !version.is_empty() && *version != "null")
+    }
+
+    /// The object's ETag without its quotes.
+    pub fn entity_tag(&self) -> Option<&str> {
+        self.etag.as_deref().map(|etag| etag.trim_matches('"')).filter(|etag| !etag.is_empty())
+    }
+
     /// The same text for every notice about the same object, and another for every other object.
     ///
     /// For our objects it is the cut id, so that one search finds an object in the logs of all three
@@ -138,11 +151,12 @@ impl Notice {
         if let Some(cut) = ObjectKey::cut_of(&self.key) {
             return cut.to_string();
         }
-        let (kind, mark) = match (&self.version_id, &self.etag, &self.sequencer) {
-            (Some(version), ..) if version != "null" => ("version", &**version),
-            (_, Some(etag), _) => ("etag", etag.trim_matches('"')),
-            (.., Some(sequencer)) => ("sequencer", &**sequencer),
-            _ => ("any", ""),
+        let sequencer = self.sequencer.as_deref().filter(|sequencer| !sequencer.is_empty());
+        let (kind, mark) = match (self.version(), self.entity_tag(), sequencer) {
+            (Some(version), ..) => ("version", version),
+            (None, Some(etag), _) => ("etag", etag),
+            (None, None, Some(sequencer)) => ("sequencer", sequencer),
+            (None, None, None) => ("any", ""),
         };
         let mut hash = Sha256::new();
         for part in [&self.bucket, &self.key, kind, mark] {
@@ -165,7 +179,7 @@ mod tests {
     use super::*;
 
     fn text() -> impl Strategy<Value = Option<String>> {
-        proptest::option::of("\\PC{0,20}")
+        proptest::option::of("\\PC{1,20}")
     }
 
     fn any_notice() -> impl Strategy<Value = Notice> {
@@ -210,6 +224,70 @@ mod tests {
         assert_eq!(enough, Notice::new("logs", "a/b c.txt"));
         let more = br#"{"bucket":"logs","key":"a/b c.txt","later":{"than":["we"]},"etag":null}"#;
         assert_eq!(Notice::from_json(more).unwrap(), enough);
+    }
+
+    #[test]
+    fn what_a_notice_can_do_without_may_be_null_empty_or_of_any_type() {
+        let bare = Notice::new("b", "k");
+        let members = [
+            "id",
+            "version_id",
+            "etag",
+            "size",
+            "sequencer",
+            "event_time",
+            "event_name",
+            "region",
+            "account",
+        ];
+        for name in members {
+            for value in ["null", "\"\"", "true", "-1", "1.5", "1e400", "[{\"a\":[]}]", "{\"a\":{}}"] {
+                // A number beyond every type is no JSON to our reader.
+                let body = format!("{{\"bucket\":\"b\",\"{name}\":{value},\"key\":\"k\"}}");
+                match Notice::from_json(body.as_bytes()) {
+                    Ok(notice) => assert_eq!(notice, bare, "{body}"),
+                    Err(error) => assert!(value == "1e400", "{body}: {error}"),
+                }
+            }
+        }
+        for value in ["null", "1"] {
+            let body = format!("{{\"version\":{value},\"bucket\":\"b\",\"key\":\"k\",\"etag\":\"e\"}}");
+            let notice = Notice::from_json(body.as_bytes()).unwrap();
+            assert_eq!(notice, Notice { etag: Some("e".to_owned()), ..bare.clone() }, "{body}");
+        }
+        // A version that cannot be read is one that we do not know, whose other members may mean anything.
+        for value in ["\"1\"", "1.5", "-1", "99999999999", "[1]", "{}", "true"] {
+            let body = format!("{{\"version\":{value},\"bucket\":\"b\",\"key\":\"k\",\"etag\":\"e\"}}");
+            let notice = Notice::from_json(body.as_bytes()).unwrap();
+            assert_eq!((notice.key.as_str(), notice.etag), ("k", None), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_json_is_passed_over() {
+        let marked = "\u{feff}{\"bucket\":\"b\",\"key\":\"k\"}";
+        assert_eq!(Notice::from_json(marked.as_bytes()).unwrap(), Notice::new("b", "k"));
+    }
+
+    #[test]
+    fn an_empty_version_is_no_version_and_so_with_etag_and_sequencer() {
+        let some = |text: &str| Some(text.to_owned());
+        let told = |version: &str, etag: &str, sequencer: &str| Notice {
+            version_id: some(version),
+            etag: some(etag),
+            sequencer: some(sequencer),
+            ..Notice::new("b", "k")
+        };
+        let id = |version, etag, sequencer| told(version, etag, sequencer).idempotency_id();
+        assert_ne!(id("", "e1", "1"), id("", "e2", "2"), "the object was overwritten");
+        assert_ne!(id("null", "\"\"", "1"), id("", "", "2"));
+        assert_eq!(id("", "e1", "1"), id("null", "\"e1\"", "2"));
+        assert_eq!(id("", "\"\"", ""), Notice::new("b", "k").idempotency_id());
+        assert_eq!((told("", "\"e\"", "").version(), told("v", "\"e\"", "").version()), (None, Some("v")));
+        assert_eq!(
+            (told("", "\"e\"", "").entity_tag(), told("", "\"\"", "").entity_tag()),
+            (Some("e"), None)
+        );
     }
 
     #[test]

@@ -3,13 +3,19 @@
 //! The signed content is `<id>.<timestamp>.<body>`; a signature is `v1,` and the base64 of its
 //! HMAC-SHA256. The header may hold several, separated by spaces, and a receiver may know several
 //! secrets: that is how a secret is changed without a pause.
+//!
+//! A secret's text is `whsec_` and the base64 of its bytes, or any other text, whose bytes are the secret. The
+//! convention's libraries take base64 without the prefix, too, and there is no telling which of the two such a
+//! text is meant to be. So it is both: what it signs bears two signatures, and either of them is taken.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine as _;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -22,14 +28,25 @@ pub const HEADER_TIMESTAMP: &str = "webhook-timestamp";
 /// The header with the signatures.
 pub const HEADER_SIGNATURE: &str = "webhook-signature";
 
+/// Base64 as people write it, with its padding or without.
+const LOOSE: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// What sender and receiver share. Its text form is `whsec_` and base64, or any other text as it is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<[u8]>);
+pub struct Secret {
+    bytes: Box<[u8]>,
+    /// Of a text without the prefix that is base64 all the same: what it stands for then.
+    decoded: Option<Box<[u8]>>,
+}
 
 /// Signs with one secret.
 #[derive(Clone)]
 pub struct Signer {
-    keyed: Hmac<Sha256>,
+    /// One, or two where a secret's text may mean two.
+    keyed: Vec<Hmac<Sha256>>,
 }
 
 /// The three headers of a received message, as far as it had them.
@@ -39,7 +56,8 @@ pub struct Headers<'a> {
     pub id: Option<&'a str>,
     /// [`HEADER_TIMESTAMP`].
     pub timestamp: Option<&'a str>,
-    /// [`HEADER_SIGNATURE`].
+    /// [`HEADER_SIGNATURE`]. Where a message has several such lines, all of them, separated by spaces or
+    /// commas.
     pub signature: Option<&'a str>,
 }
 
@@ -99,16 +117,17 @@ pub fn verify(
     let signatures = headers.signature.ok_or(SignatureError::Missing(HEADER_SIGNATURE))?;
     let signed_s: u64 = timestamp.parse().map_err(|_| SignatureError::Timestamp)?;
 
-    let fits = |signature: &str| {
-        let Some(Ok(tag)) = signature.strip_prefix("v1,").map(|tag| STANDARD.decode(tag)) else {
-            return false;
-        };
-        secrets.iter().any(|secret| {
-            // The comparison takes the same time wherever the two differ.
-            Signer::new(secret).mac(id, timestamp, body).verify_slice(&tag).is_ok()
-        })
+    let signers: Vec<_> = secrets.iter().map(Signer::new).collect();
+    let fits = |tag: &str| {
+        let Ok(tag) = STANDARD.decode(tag) else { return false };
+        // The comparison takes the same time wherever the two differ.
+        let mut macs = signers.iter().flat_map(|signer| signer.macs(id, timestamp, body));
+        macs.any(|mac| mac.verify_slice(&tag).is_ok())
     };
-    if !signatures.split(' ').any(fits) {
+    // Signatures are separated by spaces, and, where a proxy has joined two lines into one, by commas; a comma
+    // stands within each as well, between its version and its base64, which holds neither of the two.
+    let words: Vec<_> = signatures.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect();
+    if !words.windows(2).any(|pair| pair[0] == "v1" && fits(pair[1])) {
         return Err(SignatureError::NoMatch);
     }
     if now_s.saturating_sub(signed_s) > tolerance.as_secs() {
@@ -130,7 +149,11 @@ impl Secret {
 
     /// The text form that [`FromStr`] reads: to hand the secret on, never to show it.
     pub fn reveal(&self) -> String {
-        format!("{}{}", Self::PREFIX, STANDARD.encode(&self.0))
+        match (&self.decoded, std::str::from_utf8(&self.bytes)) {
+            // With the prefix it would mean but one of the two.
+            (Some(_), Ok(text)) => text.to_owned(),
+            _ => format!("{}{}", Self::PREFIX, STANDARD.encode(&self.bytes)),
+        }
     }
 }
 
@@ -142,7 +165,7 @@ impl TryFrom<&[u8]> for Secret {
         if bytes.len() < Self::MIN_BYTES {
             return Err(SecretError::TooShort { bytes: bytes.len() });
         }
-        Ok(Self(bytes.into()))
+        Ok(Self { bytes: bytes.into(), decoded: None })
     }
 }
 
@@ -150,13 +173,14 @@ impl FromStr for Secret {
     type Err = SecretError;
 
     /// Reads `whsec_<base64>`, or takes any other text as it is; white space around it, such as a
-    /// file's last newline, is not part of it, nor is a byte order mark.
+    /// file's last newline, and a byte order mark are not part of it.
     fn from_str(text: &str) -> Result<Self, SecretError> {
         let text = without_mark(text).trim();
-        match text.strip_prefix(Self::PREFIX) {
-            Some(encoded) => STANDARD.decode(encoded).map_err(|_| SecretError::Base64)?.as_slice().try_into(),
-            None => text.as_bytes().try_into(),
+        if let Some(encoded) = text.strip_prefix(Self::PREFIX) {
+            return LOOSE.decode(encoded).map_err(|_| SecretError::Base64)?.as_slice().try_into();
         }
+        let decoded = LOOSE.decode(text).ok().filter(|bytes| bytes.len() >= Self::MIN_BYTES);
+        Ok(Self { decoded: decoded.map(Into::into), ..text.as_bytes().try_into()? })
     }
 }
 
@@ -171,21 +195,25 @@ impl fmt::Debug for Secret {
 impl Signer {
     /// A signer with this secret.
     pub fn new(secret: &Secret) -> Self {
-        Self { keyed: Hmac::new_from_slice(&secret.0).expect("HMAC takes a key of any length") }
+        let keys = std::iter::once(&secret.bytes).chain(&secret.decoded);
+        let keyed = |key| Hmac::new_from_slice(key).expect("HMAC takes a key of any length");
+        Self { keyed: keys.map(|key| keyed(key)).collect() }
     }
 
     /// The value of [`HEADER_SIGNATURE`] for a message sent at `timestamp_s`, seconds since 1970.
     pub fn sign(&self, id: &str, timestamp_s: u64, body: &[u8]) -> String {
-        let tag = self.mac(id, &timestamp_s.to_string(), body).finalize();
-        format!("v1,{}", STANDARD.encode(tag.into_bytes()))
+        let timestamp = timestamp_s.to_string();
+        let tags = self.macs(id, &timestamp, body).map(|mac| STANDARD.encode(mac.finalize().into_bytes()));
+        tags.map(|tag| format!("v1,{tag}")).collect::<Vec<_>>().join(" ")
     }
 
-    fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.keyed.clone();
-        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-            mac.update(part);
-        }
-        mac
+    fn macs(&self, id: &str, timestamp: &str, body: &[u8]) -> impl Iterator<Item = Hmac<Sha256>> {
+        self.keyed.iter().cloned().map(move |mut mac| {
+            for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+                mac.update(part);
+            }
+            mac
+        })
     }
 }
 

@@ -201,7 +201,8 @@ fn s3_router(options: &CloudOptions, store: Arc<Store>, request_log: Option<Arc<
     service.set_auth(SimpleAuth::from_single(options.access_key.clone(), options.secret_key.clone()));
     // S3's own errors are answers already; what is left is a request that could not be answered at all.
     let service = HandleError::new(service.build(), |error: s3s::HttpError| async move {
-        tracing::error!(?error, "answering a request failed");
+        let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+        tracing::error!(%error, "answering a request failed");
         StatusCode::INTERNAL_SERVER_ERROR
     });
     let router = Router::new().fallback_service(service);

@@ -1,66 +1,30 @@
 //! An EventBridge event about an S3 object: the same facts under other names.
 
 use contract::Notice;
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::record::RecordFault;
+use crate::record::{RecordFault, etag, owned, text};
 
-/// The members that a notice can use. `aws_lambda_events` leaves `detail` to whoever reads it.
-#[derive(Deserialize)]
-struct Created {
-    account: Option<String>,
-    time: Option<String>,
-    region: Option<String>,
-    detail: Detail,
-}
-
-#[derive(Deserialize)]
-struct Detail {
-    bucket: Bucket,
-    object: Object,
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Bucket {
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Object {
-    key: String,
-    size: Option<u64>,
-    etag: Option<String>,
-    version_id: Option<String>,
-    sequencer: Option<String>,
-}
-
-/// The notice of an event about a new object; `None` for any other.
-pub(crate) fn notice(event: Value) -> Result<Option<Notice>, RecordFault> {
+/// The notice of an event about a new object; `None` for any other. Bucket and key are all that it needs.
+pub(crate) fn notice(event: &Value) -> Result<Option<Notice>, RecordFault> {
     if event["detail-type"] != "Object Created" {
         return Ok(None);
     }
-    let Created { account, time, region, detail } = serde_json::from_value(event)?;
-    let Detail { bucket, object, reason } = detail;
-    if bucket.name.is_empty() {
-        return Err(RecordFault::Missing("bucket"));
-    }
-    if object.key.is_empty() {
-        return Err(RecordFault::Missing("key"));
-    }
+    let Value::Object(_) = event["detail"] else { return Err(RecordFault::Missing("object")) };
+    let (bucket, object) = (&event["detail"]["bucket"], &event["detail"]["object"]);
+    let bucket = text(&bucket["name"]).ok_or(RecordFault::Missing("bucket"))?;
+    // Unlike in S3's own events, the key is not encoded here.
+    let key = text(&object["key"]).ok_or(RecordFault::Missing("key"))?;
     let mut notice = Notice {
-        version_id: object.version_id,
-        etag: object.etag,
-        size: object.size,
-        sequencer: object.sequencer,
-        event_time: time,
-        event_name: Some(event_name(reason.as_deref())),
-        region,
-        account,
-        // Unlike in S3's own events, the key is not encoded here.
-        ..Notice::new(bucket.name, object.key)
+        version_id: owned(&object["version-id"]),
+        etag: etag(&object["etag"]),
+        size: object["size"].as_u64(),
+        sequencer: owned(&object["sequencer"]),
+        event_time: owned(&event["time"]),
+        event_name: Some(event_name(event["detail"]["reason"].as_str())),
+        region: owned(&event["region"]),
+        account: owned(&event["account"]),
+        ..Notice::new(bucket, key)
     };
     notice.id = notice.idempotency_id();
     Ok(Some(notice))

@@ -4,24 +4,28 @@
 //!
 //! | shape | how it is known |
 //! |---|---|
-//! | an S3 event, version 2.x | `Records` with `eventSource` `aws:s3` |
+//! | an S3 event, version 2.x | `Records` with `eventSource` `aws:s3`, `minio:s3` and the like, or none |
 //! | a batch of SQS messages | `Records` with `eventSource` `aws:sqs`; in each `body` any other shape |
 //! | an SNS notification | `Records` with `EventSource` `aws:sns`, or `Type` `Notification`; any other shape in its `Message` |
 //! | an EventBridge event | `detail-type` and `source` `aws.s3` |
 //! | the event that S3 sends when it is configured | `Event` `s3:TestEvent` |
 //!
-//! [`read`] takes what Lambda hands to a function, [`read_body`] the body of one SQS message. Any other
+//! [`read`] takes what Lambda hands to a function, [`read_body`] the body of one SQS message, [`read_posted`]
+//! what a store other than AWS posts to a webhook. Any other
 //! shape is an error and not nothing, for behind it may be an object that the server must hear of (I7).
+//! Of a record bucket and key are needed, and nothing else: the other members may be absent, null or of
+//! another type than S3 gives them.
 //! No network and no Lambda runtime here: whoever gets such a message reads it with this.
 
 mod bridge;
 mod record;
 
-use contract::Notice;
+use contract::{Notice, without_mark};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use record::{RecordError, RecordFault, decode_key};
+use record::Writer;
+pub use record::{Keys, RecordError, RecordFault, decode_key};
 
 /// How many wrappings are opened: SQS around SNS around S3, and one to spare.
 const DEEPEST: usize = 4;
@@ -101,7 +105,7 @@ pub fn read(event: Value) -> Result<Event, EventError> {
         }
         _ => {
             let mut message = Message::default();
-            message.open(event, 0)?;
+            message.open(event, Writer::S3, 0)?;
             Ok(Event::Whole(message))
         }
     }
@@ -110,8 +114,22 @@ pub fn read(event: Value) -> Result<Event, EventError> {
 /// Sorts what the body of one SQS message is about, whatever S3 reached the queue through.
 pub fn read_body(body: &str) -> Result<Message, EventError> {
     let mut message = Message::default();
-    message.open(serde_json::from_str(body)?, 0)?;
+    message.open(parse(body)?, Writer::S3, 0)?;
     Ok(message)
+}
+
+/// Sorts what a store other than AWS posts about its objects. It looks like S3's own event, and differs: keys
+/// may not be encoded (`keys` says whether; where it is `None` the record shows it, as far as it can), sizes
+/// may be 0, and sequencers may begin again when the store does, so that a short one is not told on.
+pub fn read_posted(body: &str, keys: Option<Keys>) -> Result<Message, EventError> {
+    let mut message = Message::default();
+    message.open(parse(body)?, Writer::Store(keys), 0)?;
+    Ok(message)
+}
+
+/// A byte order mark is no part of the text that it stands before.
+fn parse(text: &str) -> Result<Value, EventError> {
+    Ok(serde_json::from_str(without_mark(text))?)
 }
 
 fn queued(index: usize, record: &Value) -> Result<QueuedMessage, EventError> {
@@ -129,7 +147,7 @@ impl Message {
         self.records.iter().flatten()
     }
 
-    fn open(&mut self, mut value: Value, depth: usize) -> Result<(), EventError> {
+    fn open(&mut self, mut value: Value, writer: Writer, depth: usize) -> Result<(), EventError> {
         if depth > DEEPEST {
             return Err(EventError::TooDeep);
         }
@@ -138,10 +156,10 @@ impl Message {
             return Ok(());
         }
         if value["Type"] == "Notification" {
-            return self.open_notification(&value, depth);
+            return self.open_notification(&value, writer, depth);
         }
         if value["source"] == "aws.s3" && value["detail-type"].is_string() {
-            self.take(0, bridge::notice(value));
+            self.take(0, bridge::notice(&value));
             return Ok(());
         }
         let Some(Value::Array(records)) = value.get_mut("Records").map(Value::take) else {
@@ -149,17 +167,22 @@ impl Message {
         };
         for (index, record) in records.into_iter().enumerate() {
             if record["EventSource"] == "aws:sns" {
-                self.open_notification(&record["Sns"], depth)?;
+                self.open_notification(&record["Sns"], writer, depth)?;
             } else {
-                self.take(index, record::notice(record));
+                self.take(index, record::notice(&record, writer));
             }
         }
         Ok(())
     }
 
-    fn open_notification(&mut self, notification: &Value, depth: usize) -> Result<(), EventError> {
+    fn open_notification(
+        &mut self,
+        notification: &Value,
+        writer: Writer,
+        depth: usize,
+    ) -> Result<(), EventError> {
         let text = notification["Message"].as_str().ok_or(EventError::NoMessage)?;
-        self.open(serde_json::from_str(text)?, depth + 1)
+        self.open(parse(text)?, writer, depth + 1)
     }
 
     fn take(&mut self, index: usize, notice: Result<Option<Notice>, RecordFault>) {

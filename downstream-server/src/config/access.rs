@@ -5,19 +5,41 @@ use std::time::Duration;
 use command_line::values::path;
 use entrance::{Tls, Tokens};
 
-use super::ServeConfig;
 use super::settings::Settings;
 use super::validate::{between, with_file};
 use super::values;
+use super::{ServeConfig, StoreEventsConfig};
 
 /// Largest heads that can be configured, least and most.
 const HEAD_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 20;
 
 pub(super) fn tokens(s: &mut Settings) -> Tokens {
+    named(s, "tokens", "token_file")
+}
+
+pub(super) fn store_events(s: &mut Settings) -> StoreEventsConfig {
+    let config = StoreEventsConfig {
+        senders: named(s, "store_events.tokens", "store_events.token_file"),
+        raw_keys: s.list("store_events.raw_keys"),
+        encoded_keys: s.list("store_events.encoded_keys"),
+        control_prefix: s.value("store_events.control_prefix", String::new(), |text| match text {
+            // Every key begins with nothing.
+            "" => Err("it is empty, so that no event would ever be taken".to_owned()),
+            text => Ok(text.to_owned()),
+        }),
+    };
+    for name in config.raw_keys.iter().filter(|name| config.encoded_keys.contains(name)) {
+        s.mistake(format!("store_events.raw_keys: {name} is named in store_events.encoded_keys as well"));
+    }
+    config
+}
+
+/// Tokens with their names, from a setting and from the file that another one names.
+fn named(s: &mut Settings, name: &'static str, file: &'static str) -> Tokens {
     let mut tokens = Tokens::default();
-    for text in with_file(s, "tokens", "token_file") {
+    for text in with_file(s, name, file) {
         if let Err(error) = tokens.add(&text) {
-            s.mistake(format!("tokens: {error}"));
+            s.mistake(format!("{name}: {error}"));
         }
     }
     tokens

@@ -13,7 +13,7 @@ use super::handler::{handler, size};
 use super::settings::Settings;
 use super::values;
 use super::{
-    Config, ConfigError, DeleteWhen, FetchConfig, LogConfig, NoticeConfig, PullConfig, ReadFrom,
+    CodecBy, Config, ConfigError, DeleteWhen, FetchConfig, LogConfig, NoticeConfig, PullConfig, ReadFrom,
     ReconcileConfig, RetentionConfig, RetryConfig, S3Config, S3Credentials,
 };
 use crate::handler::BatchLimits;
@@ -47,6 +47,7 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
         max_streams: s.value("max_streams", 1, |text| between(text, 1, 10_000)),
         max_event_bytes: size(s, "events.max_event_bytes", BatchLimits::SOME.event_bytes),
         notices: notices(s, listen),
+        store_events: access::store_events(s),
         s3: s3(s),
         fetch: FetchConfig {
             concurrency: s.value("fetch.concurrency", 1, |text| between(text, 1, 256)),
@@ -61,6 +62,11 @@ pub(super) fn validate(mut settings: Settings, ready_file: Option<PathBuf>) -> R
                     Err(format!("`{text}` is not between 1KiB and 2GiB"))
                 }
                 other => other,
+            }),
+            codec: s.value("fetch.codec", CodecBy::Header, |text| match text {
+                "by_header" => Ok(CodecBy::Header),
+                "by_name" => Ok(CodecBy::Name),
+                _ => Err(format!("`{text}` is neither by_header nor by_name")),
             }),
             verify_foreign: s.value("fetch.verify_foreign", false, values::switch),
             read_ahead_bytes: s

@@ -39,6 +39,14 @@ impl Position {
         Self { order, row: None }
     }
 
+    /// Where a reader is that has the first `had` rows of the object at `order`.
+    pub(super) fn after_rows(order: u64, rows: Rows, had: u64) -> Self {
+        match had.checked_sub(1) {
+            Some(number) => Self { order, row: Some(RowNumber { rows, number }) },
+            None => Self::object(order.saturating_sub(1)),
+        }
+    }
+
     /// The first object of which there may be something to read.
     pub(super) fn next_order(self) -> u64 {
         if self.row.is_some() { self.order } else { self.order.saturating_add(1) }
@@ -113,6 +121,10 @@ mod tests {
     fn a_reader_goes_on_behind_what_it_has() {
         let at = |text: &str| text.parse::<Position>().unwrap();
         assert_eq!((at("17").next_order(), at("17.3").next_order()), (18, 17));
+        for had in [0, 1, 5] {
+            let position = Position::after_rows(17, Rows::Events, had);
+            assert_eq!((position.next_order(), position.had_of(17)), (17, had));
+        }
         assert_eq!((at("17").had_of(17), at("17.3").had_of(17), at("17.3").had_of(18)), (0, 4, 0));
         assert_eq!((at("17.line3").next_order(), at("17.line3").had_of(17)), (17, 4));
     }

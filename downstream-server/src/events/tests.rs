@@ -24,6 +24,8 @@ on_each_database! {
     an_object_that_can_no_longer_be_read_is_an_error_in_its_place_and_the_rest_follows,
     a_stream_breaks_off_at_what_waiting_may_mend_and_goes_on_from_its_last_position,
     a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is_kept,
+    a_position_beyond_the_end_is_refused_with_where_the_feed_ends,
+    newest_with_a_limit_gives_the_last_events_as_ndjson_and_as_sse_and_ends_after_them,
     a_wrong_position_is_400_and_more_streams_than_allowed_are_503,
     a_reader_that_takes_nothing_holds_the_stream_and_one_that_leaves_frees_its_place,
     a_stream_gives_one_event_for_one_event_and_calls_nothing_else_one_i10,
@@ -113,7 +115,6 @@ async fn events_come_in_the_order_in_which_their_objects_became_done_and_go_on_a
     }
     assert_eq!(bench.read("from=1").await, all[4..]);
     assert_eq!(bench.read("from=newest").await, [] as [Value; 0]);
-    assert_eq!(bench.read("from=77.7").await, [] as [Value; 0]);
 }
 
 async fn server_sent_events_carry_the_same_and_go_on_after_last_event_id(home: Home) {
@@ -195,6 +196,46 @@ async fn a_position_whose_events_are_dropped_is_410_and_oldest_begins_at_what_is
     for query in ["", "from=oldest", "from=2"] {
         assert_eq!(data(&bench.read(query).await), ["e", "f"], "{query}");
     }
+}
+
+async fn a_position_beyond_the_end_is_refused_with_where_the_feed_ends(home: Home) {
+    let bench = three(home).await;
+    for query in ["from=4", "from=4.0", "from=5000.0&follow=true", "from=5000.0&limit=1"] {
+        let (status, said) = bench.site.ask(ask(&format!("/v1/events?{query}"))).await;
+        assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE, "{query}: {said}");
+        assert!(said.contains("the end of the feed, which is 3"), "{said}");
+    }
+    assert_eq!(bench.site.send(sse("", Some("5000.0"))).await.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    // At the end is not beyond it.
+    for query in ["from=3", "from=3.1"] {
+        assert_eq!(bench.read(query).await, [] as [Value; 0], "{query}");
+    }
+}
+
+async fn newest_with_a_limit_gives_the_last_events_as_ndjson_and_as_sse_and_ends_after_them(home: Home) {
+    let bench = three(home).await;
+    let all = bench.read("").await;
+    for limit in 1..9 {
+        let last = &all[all.len().saturating_sub(limit)..];
+        assert_eq!(bench.read(&format!("from=newest&limit={limit}")).await, last, "{limit}");
+        let written =
+            text(bench.site.send(sse(&format!("from=newest&follow=false&limit={limit}"), None)).await).await;
+        let ids = written.lines().filter_map(|line| line.strip_prefix("id: "));
+        assert_eq!(ids.collect::<Vec<_>>(), last.iter().map(id).collect::<Vec<_>>(), "{limit}");
+    }
+    // It ends after so many also where it follows, and waits for those that there are not yet.
+    let answer = bench.site.send(ask("/v1/events?from=newest&limit=2&follow=true")).await;
+    assert_eq!(text(answer).await.lines().count(), 2);
+    let answer = bench.site.send(sse("from=newest&limit=8", None)).await;
+    bench.done("four.txt", b"g\nh\ni\n").await;
+    let written = text(answer).await;
+    assert_eq!(written.matches("id: ").count(), 8, "{written}");
+    assert!(written.contains("id: 4.1\n") && !written.contains("id: 4.2\n"), "{written}");
+
+    // What can no longer be read has no events to count.
+    let gone = || [Some(Fault::Before(ErrorKind::NoSuchKey))];
+    bench.store.set_plan(FaultPlan::default().script(Operation::Get, gone()));
+    assert_eq!(data(&bench.read("from=newest&limit=2").await), ["e", "f"]);
 }
 
 async fn a_wrong_position_is_400_and_more_streams_than_allowed_are_503(home: Home) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,19 @@ use futures_util::StreamExt as _;
 use object_format::Rows;
 
 use super::decode::Decoder;
-use super::{FetchError, Lines};
+use super::{FetchError, Lines, coding};
 use crate::config::FetchConfig;
 use crate::inbox::{Identity, Place};
 use crate::reading::Reading;
 
 /// Times that an object is taken up again within one attempt.
 const RESUMES: u32 = 16;
+
+/// What the bytes as stored have to be, as far as anybody says.
+struct Told {
+    length: Option<u64>,
+    crc32c: Option<u32>,
+}
 
 /// An object being read. At most `read_ahead_bytes` and one piece of it are in memory.
 pub struct Content {
@@ -58,10 +65,11 @@ impl Content {
         let object =
             within(limits.read_timeout, store.get(&place.key, place.version_id.as_deref(), None)).await??;
         let metadata = metadata(&place.key, &object.info)?;
-        if object.info.length > limits.max_object_bytes {
-            return Err(FetchError::TooLarge { found: object.info.length, limit: limits.max_object_bytes });
-        }
-        let codec = codec(&place.key, &object.info, metadata.as_ref());
+        within_limit(object.info.length.unwrap_or_default(), limits)?;
+        let codec = match &metadata {
+            Some(metadata) => &metadata.codec,
+            None => coding::of(&place.key, &object.info, limits.codec)?,
+        };
         let decoder = Decoder::new(codec, limits.max_zstd_window)?;
         let mut content = Self {
             store,
@@ -91,11 +99,12 @@ impl Content {
     /// length and checksum were right.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         while !self.finished {
-            let mut piece = self.decoder.piece()?;
+            let mut piece = match self.decoder.piece() {
+                Ok(piece) => piece,
+                Err(broken) => return Err(self.reason_of(broken).await),
+            };
             if piece.is_none() {
-                if let Some(stored) = self.stored_bytes_next().await? {
-                    self.stored += stored.len() as u64;
-                    self.crc32c = crc32c::crc32c_append(self.crc32c, &stored);
+                if let Some(stored) = self.stored_next().await? {
                     self.decoder.feed(stored);
                     continue;
                 }
@@ -194,11 +203,29 @@ impl Content {
         Ok(())
     }
 
-    async fn stored_bytes_next(&mut self) -> Result<Option<Bytes>, FetchError> {
-        if let Some(bytes) = self.ahead.pop_front() {
-            return Ok(Some(bytes));
+    /// The next bytes as stored, counted and added to the checksum.
+    async fn stored_next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let next = match self.ahead.pop_front() {
+            Some(bytes) => Some(bytes),
+            None => self.body_next().await?,
+        };
+        if let Some(bytes) = &next {
+            self.stored += bytes.len() as u64;
+            self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
         }
-        self.body_next().await
+        Ok(next)
+    }
+
+    /// Why bytes do not decode: if they are not those that were stored, that. Otherwise they never will.
+    async fn reason_of(&mut self, broken: FetchError) -> FetchError {
+        loop {
+            match self.stored_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return error,
+            }
+        }
+        self.verify().await.err().unwrap_or(broken)
     }
 
     /// The next bytes from the store. A connection that breaks off, perhaps because it waited
@@ -214,6 +241,7 @@ impl Content {
             let error = match next {
                 Ok(Some(Ok(bytes))) => {
                     self.received += bytes.len() as u64;
+                    within_limit(self.received, &self.limits)?;
                     return Ok(Some(bytes));
                 }
                 Ok(None) => {
@@ -224,20 +252,18 @@ impl Content {
                 Err(timeout) => timeout,
             };
             self.broken_off += 1;
-            if self.broken_off > RESUMES || self.received >= self.info.length {
-                return Err(error);
-            }
+            let rest = self.info.length.map(|length| self.received..length).filter(|rest| !rest.is_empty());
+            let Some(rest) = rest.filter(|_| self.broken_off <= RESUMES) else { return Err(error) };
             tracing::debug!(%error, at = self.received, "taking the object up where it broke off");
-            self.resume(error).await?;
+            self.resume(rest, error).await?;
         }
         Ok(None)
     }
 
-    async fn resume(&mut self, broken: FetchError) -> Result<(), FetchError> {
+    async fn resume(&mut self, rest: Range<u64>, broken: FetchError) -> Result<(), FetchError> {
         let version = self.info.version_id.as_deref().or(self.place.version_id.as_deref());
-        let rest = Some(self.received..self.info.length);
-        let object =
-            within(self.limits.read_timeout, self.store.get(&self.place.key, version, rest)).await??;
+        let get = self.store.get(&self.place.key, version, Some(rest));
+        let object = within(self.limits.read_timeout, get).await??;
         // The key may hold another object by now; then the attempt has to begin anew.
         if (&object.info.etag, object.info.length) != (&self.info.etag, self.info.length) {
             return Err(broken);
@@ -263,20 +289,21 @@ impl Content {
     }
 
     async fn verify(&mut self) -> Result<(), FetchError> {
-        let expected = self.metadata.as_ref().map_or(self.info.length, |metadata| metadata.length);
-        if self.stored != expected {
+        let told = match &self.metadata {
+            Some(metadata) => Told { length: Some(metadata.length), crc32c: Some(metadata.crc32c) },
+            None => self.told_by_the_store().await?,
+        };
+        if let Some(expected) = told.length
+            && expected != self.stored
+        {
             return Err(FetchError::Length { found: self.stored, expected });
         }
-        let expected = match &self.metadata {
-            Some(metadata) => Some(metadata.crc32c),
-            None => self.crc32c_of_the_store().await?,
-        };
-        match expected {
-            Some(expected) if expected != self.crc32c => {
-                Err(FetchError::Checksum { found: self.crc32c, expected })
-            }
-            _ => Ok(()),
+        if let Some(expected) = told.crc32c
+            && expected != self.crc32c
+        {
+            return Err(FetchError::Checksum { found: self.crc32c, expected });
         }
+        Ok(())
     }
 
     /// Where the agent says that lines are events, there are as many as it says (I10).
@@ -291,21 +318,27 @@ impl Content {
         Ok(())
     }
 
-    /// What the store keeps as the checksum of an object that is not ours. Many objects have none
-    /// of this kind, and an `ETag` is no checksum: encryption and multipart uploads make another.
-    async fn crc32c_of_the_store(&mut self) -> Result<Option<u32>, FetchError> {
-        if !self.limits.verify_foreign {
-            return Ok(None);
+    /// What the store says of an object that is not ours. Of many it keeps no checksum of this kind, and
+    /// an `ETag` is none: encryption and multipart uploads make another. An answer in chunks names no
+    /// length; then a head may, or else the body's end is all there is.
+    async fn told_by_the_store(&mut self) -> Result<Told, FetchError> {
+        let length = self.info.length;
+        // A length that is wrong already needs no further question.
+        let asks = self.limits.verify_foreign && length.is_none_or(|length| length == self.stored);
+        if !asks {
+            return Ok(Told { length, crc32c: None });
         }
         let version = self.info.version_id.as_deref().or(self.place.version_id.as_deref());
         match within(self.limits.read_timeout, self.store.head(&self.place.key, version)).await? {
-            Ok(info) if info.etag == self.info.etag => Ok(info.crc32c),
+            Ok(info) if info.etag == self.info.etag => {
+                Ok(Told { length: length.or(info.length), crc32c: info.crc32c })
+            }
             // Another object is there by now; ours had come whole before.
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Told { length, crc32c: None }),
             Err(error) if error.retry_can_help() => Err(error.into()),
             Err(error) => {
                 tracing::debug!(%error, "the store does not tell the object's checksum");
-                Ok(None)
+                Ok(Told { length, crc32c: None })
             }
         }
     }
@@ -338,18 +371,9 @@ fn metadata(key: &str, info: &ObjectInfo) -> Result<Option<ObjectMetadata>, Fetc
     }
 }
 
-fn codec<'a>(key: &str, info: &'a ObjectInfo, metadata: Option<&'a ObjectMetadata>) -> &'a str {
-    if let Some(metadata) = metadata {
-        return &metadata.codec;
-    }
-    if let Some(encoding) = info.content_encoding.as_deref().filter(|encoding| *encoding != "aws-chunked") {
-        return encoding;
-    }
-    match key.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).as_deref() {
-        Some("gz" | "gzip") => "gzip",
-        Some("zst" | "zstd") => "zstd",
-        _ => "none",
-    }
+fn within_limit(found: u64, limits: &FetchConfig) -> Result<(), FetchError> {
+    let limit = limits.max_object_bytes;
+    if found > limit { Err(FetchError::TooLarge { found, limit }) } else { Ok(()) }
 }
 
 async fn within<F: Future>(limit: Duration, work: F) -> Result<F::Output, FetchError> {

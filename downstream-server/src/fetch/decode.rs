@@ -26,8 +26,14 @@ pub(super) struct Decoder {
 
 enum Kind {
     Plain,
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    Gzip(Gunzip),
     Zstd(ZstdState),
+}
+
+struct Gunzip {
+    decoder: Box<MultiGzDecoder<Vec<u8>>>,
+    /// Whether any byte has come. None at all is no event, and no stream that was cut short.
+    begun: bool,
 }
 
 struct ZstdState {
@@ -46,7 +52,9 @@ impl Decoder {
     pub(super) fn new(codec: &str, max_window: u64) -> Result<Self, FetchError> {
         let kind = match codec {
             "" | "none" | "identity" => Kind::Plain,
-            "gzip" | "x-gzip" => Kind::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            "gzip" | "x-gzip" => {
+                Kind::Gzip(Gunzip { decoder: Box::new(MultiGzDecoder::new(Vec::new())), begun: false })
+            }
             "zstd" => {
                 let broken = |source| FetchError::Decode { codec: "zstd", source };
                 let mut decoder = zstd::stream::raw::Decoder::new().map_err(broken)?;
@@ -68,8 +76,9 @@ impl Decoder {
     pub(super) fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
         let piece = match &mut self.kind {
             Kind::Plain => std::mem::take(&mut self.input),
-            Kind::Gzip(decoder) => gunzip(decoder, &mut self.input)
-                .map_err(|source| FetchError::Decode { codec: "gzip", source })?,
+            Kind::Gzip(state) => {
+                state.piece(&mut self.input).map_err(|source| FetchError::Decode { codec: "gzip", source })?
+            }
             Kind::Zstd(state) => state.piece(&mut self.input).map_err(|source| {
                 if source.to_string().contains(ZSTD_WINDOW_TOO_LARGE) {
                     return FetchError::Window { codec: "zstd", limit: state.max_window };
@@ -83,7 +92,7 @@ impl Decoder {
     /// The last piece, which may be empty; an error if the compressed data ends too early.
     pub(super) fn finish(&mut self) -> Result<Bytes, FetchError> {
         match &mut self.kind {
-            Kind::Gzip(decoder) => {
+            Kind::Gzip(Gunzip { decoder, begun: true }) => {
                 decoder.try_finish().map_err(|source| FetchError::Decode { codec: "gzip", source })?;
                 Ok(Bytes::from(std::mem::take(decoder.get_mut())))
             }
@@ -91,17 +100,20 @@ impl Decoder {
                 let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the last frame is cut short");
                 Err(FetchError::Decode { codec: "zstd", source })
             }
-            Kind::Plain | Kind::Zstd(_) => Ok(Bytes::new()),
+            Kind::Plain | Kind::Gzip(_) | Kind::Zstd(_) => Ok(Bytes::new()),
         }
     }
 }
 
-fn gunzip(decoder: &mut MultiGzDecoder<Vec<u8>>, input: &mut Bytes) -> io::Result<Bytes> {
-    while !input.is_empty() && decoder.get_ref().len() < PIECE {
-        let step = input.split_to(input.len().min(GZIP_STEP));
-        decoder.write_all(&step)?;
+impl Gunzip {
+    fn piece(&mut self, input: &mut Bytes) -> io::Result<Bytes> {
+        while !input.is_empty() && self.decoder.get_ref().len() < PIECE {
+            let step = input.split_to(input.len().min(GZIP_STEP));
+            self.begun = true;
+            self.decoder.write_all(&step)?;
+        }
+        Ok(Bytes::from(std::mem::take(self.decoder.get_mut())))
     }
-    Ok(Bytes::from(std::mem::take(decoder.get_mut())))
 }
 
 impl ZstdState {
@@ -174,6 +186,13 @@ mod tests {
                 let error = decode(codec, &stored[..stored.len() - cut], 64).expect_err(codec);
                 assert!(matches!(error, FetchError::Decode { .. }), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn no_bytes_at_all_decode_to_none_in_every_codec() {
+        for codec in ["none", "gzip", "x-gzip", "zstd"] {
+            assert_eq!(decode(codec, b"", 1).unwrap(), b"", "{codec}");
         }
     }
 

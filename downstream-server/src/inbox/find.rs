@@ -66,6 +66,20 @@ impl Inbox {
         .await
     }
 
+    /// Done objects up to this place, the last one first.
+    pub async fn done_until(&self, order: u64, limit: usize) -> std::result::Result<Vec<Row>, InboxError> {
+        self.read(move |at| {
+            let rows = at.query(
+                &format!(
+                    "SELECT {COLUMNS} FROM objects WHERE done_order <= ?1 ORDER BY done_order DESC LIMIT ?2"
+                ),
+                &[order.into(), limit.into()],
+            )?;
+            read_all(&rows)
+        })
+        .await
+    }
+
     /// How far that order reaches.
     pub async fn done_bounds(&self) -> std::result::Result<DoneBounds, InboxError> {
         self.read(|at| {

@@ -50,14 +50,13 @@ impl Identity {
             etag: etag.map(str::to_owned),
             ..Notice::new(bucket, key)
         };
-        Self::of_notice(&told).stored_as(version, etag)
+        Self::of_notice(&told).stored_as(told.version(), told.entity_tag())
     }
 
     /// The same, with the version and the `ETag` that the store gave.
     #[must_use]
     pub fn stored_as(self, version: Option<&str>, etag: Option<&str>) -> Self {
-        let version_id = version.filter(|version| *version != "null").map(str::to_owned);
-        Self { version_id, etag: etag.map(|etag| etag.trim_matches('"').to_owned()), ..self }
+        Self { version_id: version.map(str::to_owned), etag: etag.map(str::to_owned), ..self }
     }
 
     /// The text that the inbox stores.

@@ -74,7 +74,7 @@ fn repeat(at: &Database, arrival: &Arrival, cut: Option<&CutId>, row: Row) -> Re
     let revived = match row.state {
         State::Done => {
             if let Some(cut) = cut {
-                forks::suspect(at, cut, &row, &place, arrival.notice.etag.as_deref())?;
+                forks::suspect(at, cut, &row, &place, arrival.notice.entity_tag())?;
             }
             false
         }
@@ -103,8 +103,7 @@ fn repeat(at: &Database, arrival: &Arrival, cut: Option<&CutId>, row: Row) -> Re
 /// The row of the same foreign object under another identity. A listing tells no version, so
 /// what it found and a notice that names the version meet by the `ETag`.
 fn meet(at: &Database, notice: &Notice, identity: &Identity) -> Result<Option<i64>> {
-    let Some(etag) = notice.etag.as_deref().map(|etag| etag.trim_matches('"')) else { return Ok(None) };
-    let Some(version) = Place::of_notice(notice).version_id else { return Ok(None) };
+    let (Some(etag), Some(version)) = (notice.entity_tag(), notice.version()) else { return Ok(None) };
     let known = at.query_one("SELECT id FROM objects WHERE identity = ?1", &[identity.as_str().into()])?;
     if known.is_some() {
         return Ok(None);
@@ -118,7 +117,7 @@ fn meet(at: &Database, notice: &Notice, identity: &Identity) -> Result<Option<i6
             (&notice.bucket).into(),
             (&notice.key).into(),
             etag.into(),
-            (&version).into(),
+            version.into(),
             identity.as_str().into(),
         ],
     )?;
@@ -138,8 +137,8 @@ fn insert(at: &Database, arrival: &Arrival, identity: &Identity) -> Result<Optio
             identity.as_str().into(),
             (&notice.bucket).into(),
             (&notice.key).into(),
-            Place::of_notice(notice).version_id.as_deref().into(),
-            notice.etag.as_deref().map(|etag| etag.trim_matches('"')).into(),
+            notice.version().into(),
+            notice.entity_tag().into(),
             (&sequence(notice)).into(),
             notice.size.into(),
             (&arrival.notice_id).into(),

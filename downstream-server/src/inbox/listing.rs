@@ -160,7 +160,7 @@ fn is_known(at: &Database, notice: &Notice, dropped_ms: i64) -> std::result::Res
     // A notice that named the version is known by it, and a listing tells none.
     let row = at.query_one(
         "SELECT 1 FROM objects WHERE bucket = ?1 AND key = ?2 AND etag = ?3 AND state <> 'gone'",
-        &[(&notice.bucket).into(), (&notice.key).into(), notice.etag.as_deref().into()],
+        &[(&notice.bucket).into(), (&notice.key).into(), notice.entity_tag().into()],
     )?;
     Ok(row.is_some())
 }

@@ -59,6 +59,8 @@ pub enum Origin {
     Notice,
     /// A message of a queue named it.
     Queue,
+    /// Its store posted an event.
+    Store,
     /// The reconciliation found it in the bucket.
     Listing,
 }
@@ -69,12 +71,13 @@ impl Origin {
         match self {
             Self::Notice => "notice",
             Self::Queue => "queue",
+            Self::Store => "store",
             Self::Listing => "listing",
         }
     }
 
     fn parse(word: &str) -> Self {
-        [Self::Queue, Self::Listing]
+        [Self::Queue, Self::Store, Self::Listing]
             .into_iter()
             .find(|origin| origin.as_str() == word)
             .unwrap_or(Self::Notice)
@@ -191,7 +194,7 @@ pub struct Place {
 impl Place {
     /// The place that a notice names.
     pub fn of_notice(notice: &Notice) -> Self {
-        let version_id = notice.version_id.clone().filter(|version| version != "null");
+        let version_id = notice.version().map(str::to_owned);
         Self { bucket: notice.bucket.clone(), key: notice.key.clone(), version_id }
     }
 

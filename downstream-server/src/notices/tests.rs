@@ -166,6 +166,57 @@ async fn either_of_two_secrets_signs_so_that_a_secret_can_be_rotated() {
 }
 
 #[tokio::test]
+async fn of_several_signatures_one_that_fits_is_enough_in_whatever_line_it_stands() {
+    let site = Site::new(&signing_config(&[]));
+    let right = signed(SECRET, "m", now_ms() / 1000, NOTICE, NOTICE).headers()[HEADER_SIGNATURE].clone();
+    let right = right.to_str().unwrap();
+    let wrong = "v1,bm9wZQ==";
+    for lines in [
+        &[right][..],
+        &[wrong, right],
+        &[right, wrong],
+        &["v1a,AAAA", wrong, right],
+        &[&format!("{wrong} {right}")],
+        &[&format!("{wrong}, {right}")],
+    ] {
+        let mut request = signed(SECRET, "m", now_ms() / 1000, NOTICE, NOTICE);
+        request.headers_mut().remove(HEADER_SIGNATURE);
+        for line in lines {
+            request.headers_mut().append(HEADER_SIGNATURE, line.parse().unwrap());
+        }
+        assert_eq!(site.ask(request).await.0, StatusCode::ACCEPTED, "{lines:?}");
+    }
+    let mut request = signed(SECRET, "m", now_ms() / 1000, NOTICE, NOTICE);
+    request.headers_mut().remove(HEADER_SIGNATURE);
+    for line in [wrong, "v1a,AAAA"] {
+        request.headers_mut().append(HEADER_SIGNATURE, line.parse().unwrap());
+    }
+    assert_eq!(site.ask(request).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_object_that_was_overwritten_is_another_where_its_store_keeps_no_versions() {
+    let site = Site::new(&config(&[]));
+    let told = |etag: &str, version: &str| {
+        post(format!(r#"{{"bucket":"logs","key":"k","etag":"{etag}","version_id":{version},"size":null}}"#))
+    };
+    for (etag, version, word) in [
+        ("e1", "\"\"", "accepted"),
+        ("e2", "\"\"", "accepted"),
+        ("e2", "null", "repeated"),
+        ("\\\"e2\\\"", r#""null""#, "repeated"),
+        ("e3", "[7]", "accepted"),
+    ] {
+        let (status, body) = site.ask(told(etag, version)).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        assert!(body.contains(word), "{etag} {version}: {body}");
+    }
+    for claim in site.app.inbox.claim(9, now_ms()).await.unwrap().claims {
+        assert_eq!(claim.place().version_id, None, "no store is asked for an empty version");
+    }
+}
+
+#[tokio::test]
 async fn a_bucket_that_is_not_on_the_list_is_403() {
     let site = Site::new(&config(&[]));
     let expected = error("bucket_not_allowed", "notices of bucket \"other\" are not taken here");

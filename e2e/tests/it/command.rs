@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::exit;
 use e2e::pipeline::{PARTS, Pipeline, command};
 use e2e::{producer, until};
 
@@ -46,8 +47,27 @@ async fn a_taken_port_is_an_error_that_names_its_flag() {
     start.args(["--page", &taken.local_addr().unwrap().to_string()]);
     let output = start.stderr(std::process::Stdio::piped()).output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(i32::from(exit::UNAVAILABLE)));
     assert!(text.contains("--page") && text.contains("in use"), "{text}");
+}
+
+#[tokio::test]
+async fn why_the_command_ends_is_told_by_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.json"), "{").unwrap();
+    let cases: [(&[&str], u8); 5] = [
+        (&["--help"], exit::OK),
+        (&["--no-such-flag"], exit::CONFIG),
+        (&["--http", "no address"], exit::CONFIG),
+        (&[], exit::DATA),
+        (&["--health", "--admin", "127.0.0.1:1"], exit::UNAVAILABLE),
+    ];
+    for (arguments, code) in cases {
+        let mut start = command(folder.path());
+        let output = start.args(arguments).stderr(std::process::Stdio::piped()).output().await.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(i32::from(code)), "{arguments:?}: {text}");
+    }
 }
 
 #[tokio::test]

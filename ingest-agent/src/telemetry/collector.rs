@@ -12,15 +12,12 @@ use prometheus_client::registry::Registry;
 use super::Telemetry;
 use super::table::{CHANNELS, KEYS, READERS, Row, SINKS, SOURCES};
 
-/// The content type of what [`Telemetry::scrape`] returns.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 type Labels = Vec<(&'static str, String)>;
 
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// All metrics, in the OpenMetrics text format that Prometheus reads.
+    /// All metrics, as OpenMetrics.
     pub fn scrape(&self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.clone()));

@@ -6,6 +6,7 @@ mod batch;
 mod lambda;
 mod program;
 mod relay;
+mod secrecy;
 mod secret;
 mod server;
 mod tls;

@@ -27,6 +27,9 @@ where
     let mut message = match (error.message(), error.raw_response()) {
         (Some(words), _) => words.to_owned(),
         (None, Some(response)) if refused => unsaid(kind, response),
+        (None, _) if kind == ErrorKind::ErrorIn200 => {
+            format!("the answer cannot be read: {}", innermost(&error))
+        }
         (None, _) if kind == ErrorKind::Credentials => no_credentials(&error),
         (None, _) => innermost(&error),
     };

@@ -94,8 +94,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The bytes of an answer: exactly `len`, with an error for a silence longer than allowed.
-    pub(super) fn download(&self, len: u64, body: SdkStream) -> ByteStream {
+    /// The bytes of an answer, with an error for a silence longer than allowed: exactly `len`, or, where the
+    /// answer tells no length, as many as come before its end.
+    pub(super) fn download(&self, len: Option<u64>, body: SdkStream) -> ByteStream {
         let still = self.still;
         let slices = stream::unfold(Some(body), move |body| async move {
             let mut body = body?;
@@ -109,7 +110,10 @@ impl<'a> Call<'a> {
                 }
             }
         });
-        Box::pin(exactly(len, Box::pin(slices)))
+        match len {
+            Some(len) => Box::pin(exactly(len, Box::pin(slices))),
+            None => Box::pin(slices),
+        }
     }
 
     fn unreadable(&self, cause: io::Error) -> StoreError {

@@ -18,6 +18,7 @@ use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider:
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::genuine::Genuine;
+use super::headers::TextHeaders;
 use super::{Credentials, S3Options};
 use crate::{ConnectError, ErrorKind};
 
@@ -185,6 +186,7 @@ fn client(options: &S3Options, config: &SdkConfig) -> Client {
         // `call` watches progress itself, by limits the user sets.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .interceptor(Genuine)
+        .interceptor(TextHeaders)
         .force_path_style(options.path_style);
     if let Some(endpoint) = &options.endpoint {
         s3 = s3.endpoint_url(endpoint);

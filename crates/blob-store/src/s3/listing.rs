@@ -12,7 +12,7 @@ use aws_sdk_s3::types::EncodingType;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use percent_encoding::percent_decode;
 
-use super::{etag, time, unsigned};
+use super::{etag, length, time};
 use crate::{Listed, Page, StoreError};
 
 /// The page that the store answered.
@@ -24,7 +24,7 @@ pub(super) fn page(output: ListObjectsV2Output) -> Page {
         match name(&written, encoding.as_ref()) {
             Some(key) => page.objects.push(Listed {
                 key,
-                length: unsigned(object.size),
+                length: length(object.size).unwrap_or_default(),
                 etag: etag(object.e_tag),
                 last_modified: object.last_modified.and_then(time),
             }),

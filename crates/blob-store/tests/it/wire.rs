@@ -359,10 +359,61 @@ async fn a_download_that_stops_is_an_error_and_never_a_short_object() {
     let store = S3Store::connect(options).await.unwrap();
     for kind in [None, Some(IoKind::TimedOut)] {
         let object = store.get("key", None, None).await.unwrap();
-        assert_eq!(object.info.length, 10);
+        assert_eq!(object.info.length, Some(10));
         let slices: Vec<_> = object.body.collect().await;
         let error = slices.into_iter().next_back().unwrap().unwrap_err();
         assert!(kind.is_none_or(|kind| error.kind() == kind), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_body_tells_its_length_where_the_answer_does_not() {
+    let chunked = "HTTP/1.1 200 OK\r\netag: \"e\"\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let whole = format!("{chunked}0\r\n\r\n");
+    let until_closed = "HTTP/1.1 200 OK\r\netag: \"e\"\r\nconnection: close\r\n\r\nhello";
+    let script = Script::start([whole, chunked.into(), until_closed.into()].map(Answer::Raw)).await;
+    let store = store(&script.url).await;
+    for expected in [Some("hello"), None, Some("hello")] {
+        let object = store.get("key", None, None).await.unwrap();
+        assert_eq!(object.info.length, None);
+        let slices: Vec<_> = object.body.collect().await;
+        let whole: Option<Vec<Bytes>> = slices.into_iter().map(Result::ok).collect();
+        assert_eq!(whole.map(|slices| slices.concat()).as_deref(), expected.map(str::as_bytes));
+    }
+    let bare =
+        Script::start([Answer::Raw("HTTP/1.1 200 OK\r\netag: \"e\"\r\nconnection: close\r\n\r\n".into())])
+            .await;
+    assert_eq!(crate::wire::store(&bare.url).await.head("key", None).await.unwrap().length, None);
+}
+
+#[tokio::test]
+async fn headers_of_an_answer_that_are_no_text_are_passed_over_whatever_they_are_about() {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"e\"\r\nx-amz-meta-author: M\xfcller\r\n\
+        x-amz-meta-team: red\r\ncontent-disposition: attachment; filename=M\xfcller.txt\r\n\
+        content-language: fran\xe7ais\r\nx-amz-version-id: \r\n\r\nhello";
+    let without_body = answer.strip_suffix(b"hello").unwrap();
+    let script = Script::start([Answer::Bytes(answer.to_vec()), Answer::Bytes(without_body.to_vec())]).await;
+    let store = store(&script.url).await;
+    let got = store.get("key", None, None).await.unwrap();
+    let slices: Vec<_> = got.body.map(Result::unwrap).collect().await;
+    assert_eq!(slices.concat(), b"hello");
+    for info in [got.info, store.head("key", None).await.unwrap()] {
+        assert_eq!((info.length, info.etag.as_deref()), (Some(5), Some("e")));
+        assert_eq!(info.metadata, [("team".to_owned(), "red".to_owned())].into());
+        assert_eq!(info.version_id, None, "an empty version is no version");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_says_what_of_it() {
+    let odd = "HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 0\r\nlast-modified: yesterday\r\nconnection: close\r\n\r\n";
+    let script = Script::start([Answer::Raw(odd.into()), Answer::Raw(odd.into())]).await;
+    let store = store(&script.url).await;
+    for operation in [Operation::Get, Operation::Head] {
+        let error = call(operation, &store).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ErrorIn200, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("the answer cannot be read") && text.contains("`Last-Modified`"), "{text}");
     }
 }
 

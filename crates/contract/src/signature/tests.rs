@@ -34,7 +34,17 @@ fn the_published_test_vector_is_signed_and_verified() {
 
 #[test]
 fn one_fitting_signature_among_several_is_enough() {
-    for others in ["v1,bm9wZQ== {}", "{} v1,bm9wZQ==", "v1a,AAAA {}", "v1,%%% {}", " {}  "] {
+    for others in [
+        "v1,bm9wZQ== {}",
+        "{} v1,bm9wZQ==",
+        "v1a,AAAA {}",
+        "v1,%%% {}",
+        " {}  ",
+        "v1 {}",
+        // As a proxy joins the lines of a header that comes twice.
+        "v1,bm9wZQ==, {}",
+        "v1,bm9wZQ==,{},v1a,AAAA",
+    ] {
         let several = others.replace("{}", VECTOR_SIGNATURE);
         assert_eq!(
             check(Headers { signature: Some(&several), ..vector_headers() }, VECTOR_TIME),
@@ -89,6 +99,35 @@ fn a_secret_is_base64_after_its_prefix_and_else_the_text_itself() {
     assert_eq!("whsec_not base64!".parse::<Secret>(), Err(SecretError::Base64));
     assert_eq!("short".parse::<Secret>(), Err(SecretError::TooShort { bytes: 5 }));
     assert_eq!("".parse::<Secret>(), Err(SecretError::TooShort { bytes: 0 }));
+}
+
+#[test]
+fn base64_without_its_prefix_is_a_secret_in_both_of_its_meanings() {
+    let encoded = VECTOR_SECRET.strip_prefix("whsec_").unwrap();
+    let plain = secret(encoded);
+    let (as_text, as_bytes) = (Secret::try_from(encoded.as_bytes()).unwrap(), secret(VECTOR_SECRET));
+    for sender in [&plain, &as_text, &as_bytes] {
+        let signature = Signer::new(sender).sign("id", 7, b"body");
+        let headers = Headers { id: Some("id"), timestamp: Some("7"), signature: Some(&signature) };
+        let taken = |receiver: &Secret| verify(&[receiver.clone()], headers, b"body", 7, TOLERANCE).is_ok();
+        assert!(taken(&plain));
+        assert_eq!(taken(&as_text), *sender != as_bytes);
+        assert_eq!(taken(&as_bytes), *sender != as_text);
+    }
+    assert_eq!(secret(&plain.reveal()), plain);
+    // What decodes to too little to be a secret, or to nothing, is text alone: one signature.
+    for text in ["0123456789abcdef", "some words that are no base64"] {
+        let signature = Signer::new(&secret(text)).sign("id", 7, b"body");
+        assert_eq!(signature.split(' ').count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_secret_is_read_with_its_padding_or_without_and_whatever_an_editor_put_around_it() {
+    let padded = "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=";
+    for text in [padded, padded.trim_end_matches('='), "\u{feff}whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=\r\n"] {
+        assert_eq!(secret(text), secret(padded), "{text:?}");
+    }
 }
 
 #[test]

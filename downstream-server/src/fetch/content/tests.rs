@@ -110,12 +110,7 @@ async fn a_key_that_names_a_cut_which_the_object_is_not_is_never_taken() {
 #[tokio::test]
 async fn a_foreign_object_is_counted_by_lines_and_decoded_by_its_extension() {
     let text = b"one\ntwo";
-    let gzip = {
-        use std::io::Write as _;
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(text).unwrap();
-        encoder.finish().unwrap()
-    };
+    let gzip = gzip(text);
     let zstd = zstd::encode_all(&text[..], 1).unwrap();
     for (key, content) in [("a.log", &text[..]), ("a.log.gz", &gzip), ("a.log.zst", &zstd)] {
         let (whole, read) = read(stored(key, content, None).await, key, &[]).await.unwrap();
@@ -144,12 +139,6 @@ async fn an_object_above_a_limit_is_refused_before_or_while_it_is_read() {
 #[tokio::test]
 async fn a_bomb_is_never_taken_whatever_its_size_may_be_and_what_expands_little_is() {
     let flags = ["--fetch-max-expansion", "100", "--fetch-expansion-floor-bytes", "1MiB"];
-    let gzip = |content: &[u8]| {
-        use std::io::Write as _;
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
-    };
     let zeros = vec![0; 8 << 20];
     for (key, bomb) in [("a.gz", gzip(&zeros)), ("a.zst", zstd::encode_all(&zeros[..], 1).unwrap())] {
         let error = read(stored(key, &bomb, None).await, key, &flags).await.unwrap_err();
@@ -162,11 +151,23 @@ async fn a_bomb_is_never_taken_whatever_its_size_may_be_and_what_expands_little_
     read(stored("a.GZ", &gzip(&text), None).await, "a.GZ", &flags).await.unwrap();
 }
 
-/// A store whose heads tell another checksum, and whose bodies wait before each piece.
+/// A store whose answers are odd where S3's are not.
 struct Odd {
     inner: Arc<MemoryStore>,
+    /// Bodies wait so long before each piece.
     wait: Duration,
+    /// Heads tell this checksum.
     crc32c: Option<u32>,
+    /// Gets tell no length, as of a body in chunks.
+    chunked: bool,
+    /// Bodies end after so many bytes.
+    ends_after: usize,
+}
+
+impl Odd {
+    fn over(inner: Arc<MemoryStore>) -> Self {
+        Self { inner, wait: Duration::ZERO, crc32c: None, chunked: false, ends_after: usize::MAX }
+    }
 }
 
 #[async_trait::async_trait]
@@ -238,12 +239,13 @@ impl BlobStore for Odd {
         &self,
         key: &str,
         version: Option<&str>,
-        range: Option<std::ops::Range<u64>>,
+        range: Option<Range<u64>>,
     ) -> Result<blob_store::Object, blob_store::StoreError> {
         let object = self.inner.get(key, version, range).await?;
-        let wait = self.wait;
-        let body = object.body.flat_map(|bytes| {
+        let (wait, ends_after) = (self.wait, self.ends_after);
+        let body = object.body.flat_map(move |bytes| {
             let bytes = bytes.unwrap();
+            let bytes = &bytes[..bytes.len().min(ends_after)];
             let pieces: Vec<_> = bytes.chunks(4).map(Bytes::copy_from_slice).collect();
             futures_util::stream::iter(pieces)
         });
@@ -251,7 +253,9 @@ impl BlobStore for Odd {
             tokio::time::sleep(wait).await;
             Ok(piece)
         });
-        Ok(blob_store::Object { info: object.info, body: Box::pin(body) })
+        let length = object.info.length.filter(|_| !self.chunked);
+        let info = ObjectInfo { length, ..object.info };
+        Ok(blob_store::Object { info, body: Box::pin(body) })
     }
 
     async fn list(
@@ -267,8 +271,7 @@ impl BlobStore for Odd {
 #[tokio::test]
 async fn the_checksum_that_a_store_keeps_of_a_foreign_object_is_held_against_its_bytes() {
     let text = b"0123456789";
-    let odd =
-        async |crc32c| Arc::new(Odd { inner: stored("a", text, None).await, wait: Duration::ZERO, crc32c });
+    let odd = async |crc32c| Arc::new(Odd { crc32c, ..Odd::over(stored("a", text, None).await) });
     for unknown in [None, Some(crc32c::crc32c(text))] {
         read(odd(unknown).await, "a", &[]).await.unwrap();
     }
@@ -280,11 +283,82 @@ async fn the_checksum_that_a_store_keeps_of_a_foreign_object_is_held_against_its
 #[tokio::test]
 async fn an_object_that_drips_is_given_up_though_no_single_wait_was_too_long() {
     let inner = stored("a", &[b'x'; 400], None).await;
-    let store = Arc::new(Odd { inner, wait: Duration::from_millis(20), crc32c: None });
+    let store = Arc::new(Odd { wait: Duration::from_millis(20), ..Odd::over(inner) });
     let error = read(store, "a", &["--fetch-read-timeout", "10s", "--fetch-timeout", "200ms"]).await;
     let error = error.unwrap_err();
     assert!(matches!(error, FetchError::Slow(_)), "{error}");
     assert_eq!(error.verdict(), Verdict::Retry);
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn an_object_of_no_bytes_holds_no_event_whatever_its_name_says_of_its_compression() {
+    for key in ["x.log", "x.log.gz", "x.log.gzip", "x.log.zst", "x.log.zstd"] {
+        let (whole, content) = read(stored(key, b"", None).await, key, &[]).await.unwrap();
+        assert_eq!((whole.len(), content.events()), (0, 0), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_as_they_were_stored_and_do_not_decode_are_given_up_at_the_first_try() {
+    let text = b"some line that is here\n".repeat(1_000);
+    let zstd = zstd::encode_all(&text[..], 1).unwrap();
+    let mut flipped = gzip(&text);
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for (key, bytes) in [
+        ("plain.gz", &text[..]),
+        ("plain.zst", &text),
+        ("cut.gz", &gzip(&text)[..40]),
+        ("cut.zst", &zstd[..zstd.len() - 3]),
+        ("flipped.gz", &flipped),
+    ] {
+        for crc32c in [None, Some(crc32c::crc32c(bytes))] {
+            let store = Arc::new(Odd { crc32c, ..Odd::over(stored(key, bytes, None).await) });
+            let error = read(store, key, &[]).await.unwrap_err();
+            assert!(matches!(error, FetchError::Decode { .. }), "{key}: {error}");
+            assert_eq!(error.verdict(), Verdict::Never, "{key}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_decode_because_they_changed_on_the_way_are_fetched_again() {
+    let text = b"some line that is here\n".repeat(1_000);
+    for (key, bytes) in [("plain.gz", &text[..]), ("plain.zst", &text), ("cut.gz", &gzip(&text)[..40])] {
+        let store = Arc::new(Odd { crc32c: Some(1), ..Odd::over(stored(key, bytes, None).await) });
+        let error = read(store, key, &[]).await.unwrap_err();
+        assert!(matches!(error, FetchError::Checksum { .. }), "{key}: {error}");
+        assert_eq!(error.verdict(), Verdict::Retry);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_body_tells_the_length_of_an_object_whose_answer_does_not() {
+    let text = b"one\ntwo\nthree\n";
+    let odd = async |ends_after| {
+        Arc::new(Odd { chunked: true, ends_after, ..Odd::over(stored("a", text, None).await) })
+    };
+    let (whole, content) = read(odd(usize::MAX).await, "a", &[]).await.unwrap();
+    assert_eq!((whole.as_slice(), content.events()), (&text[..], 3));
+    // A head tells the length, and shows where a body ended too early.
+    let error = read(odd(4).await, "a", &[]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the object has 4 bytes instead of 14");
+    assert_eq!(error.verdict(), Verdict::Retry);
+    let error = read(odd(usize::MAX).await, "a", &["--fetch-max-object-bytes", "10"]).await.unwrap_err();
+    assert!(matches!(error, FetchError::TooLarge { limit: 10, .. }), "{error}");
+    // What the agent wrote is held against its metadata, whatever the answer tells.
+    let ours = stored(&our_key(), text, Some(&ours(text))).await;
+    for (ends_after, right) in [(usize::MAX, true), (4, false)] {
+        let store = Arc::new(Odd { chunked: true, ends_after, ..Odd::over(ours.clone()) });
+        assert_eq!(read(store, &our_key(), &[]).await.is_ok(), right);
+    }
 }
 
 #[tokio::test]

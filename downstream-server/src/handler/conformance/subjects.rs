@@ -239,7 +239,7 @@ impl Zeros {
     const PIECE: u64 = 64 << 10;
 
     fn info() -> ObjectInfo {
-        ObjectInfo { length: Self::LENGTH, etag: Some("zeros".to_owned()), ..ObjectInfo::default() }
+        ObjectInfo { length: Some(Self::LENGTH), etag: Some("zeros".to_owned()), ..ObjectInfo::default() }
     }
 
     fn refuse<T>(operation: Operation) -> Result<T, StoreError> {

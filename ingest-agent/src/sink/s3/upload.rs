@@ -227,8 +227,10 @@ impl Upload {
                 && (found.length, found.crc32c) == (attempt.length, attempt.crc32c)
         };
         let Some(index) = self.attempts.iter().rposition(is) else { return Seen::Other };
-        if info.length != found.length {
-            return Seen::Mangled(format!("{} bytes instead of {}", info.length, found.length));
+        if let Some(length) = info.length
+            && length != found.length
+        {
+            return Seen::Mangled(format!("{length} bytes instead of {}", found.length));
         }
         match info.crc32c.filter(|_| self.shared.promises().right_checksums) {
             Some(crc) if crc != found.crc32c => {
@@ -327,7 +329,7 @@ impl Upload {
         let age = Duration::from_millis(wall_clock::now_ms().saturating_sub(self.cut.sealed_ms));
         if age > self.shared.config.retry_horizon {
             self.shared.metrics.cuts_late.inc();
-            tracing::error!(cut = %self.cut.id(&self.shared.name), key = %self.cut.key, ?age, "stored a cut that is older than retry_horizon: if its object was stored and deleted or expired meanwhile, it is there again");
+            tracing::error!(cut = %self.cut.id(&self.shared.name), key = %self.cut.key, age_s = age.as_secs(), "stored a cut that is older than retry_horizon: if its object was stored and deleted or expired meanwhile, it is there again");
         }
     }
 

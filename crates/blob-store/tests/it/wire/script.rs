@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 pub(super) enum Answer {
     /// These bytes, and the connection closed.
     Raw(String),
+    /// The same, of what is no text.
+    Bytes(Vec<u8>),
     /// These bytes, and the connection left open.
     RawThenSilence(String),
     /// The request read, and the connection closed.
@@ -92,6 +94,7 @@ async fn serve(listener: TcpListener, answers: Vec<Answer>, requests: Arc<Mutex<
         requests.lock().unwrap().push(request);
         match answer {
             Answer::Raw(text) => stream.write_all(text.as_bytes()).await.unwrap(),
+            Answer::Bytes(bytes) => stream.write_all(&bytes).await.unwrap(),
             Answer::RawThenSilence(text) => {
                 stream.write_all(text.as_bytes()).await.unwrap();
                 open.push(stream);
