@@ -336,7 +336,7 @@ fn a_bucket_is_a_name_and_neither_an_address_nor_an_arn() {
         ("s3://b/x", "agent.toml:6: sinks.s3.bucket: \"s3://b/x\" is an address"),
         ("arn:aws:s3:::b", "is an ARN"),
         ("My_Bucket", "is no bucket's name at AWS: it has lower-case letters"),
-        ("", "is no bucket's name"),
+        ("", "is empty: name your bucket here"),
     ] {
         let error = with(bucket, "").expect_err(bucket).to_string();
         assert!(error.contains(said), "{bucket}: {error}");
