@@ -33,7 +33,7 @@ impl Kept {
         let object = |recorded: Recorded| {
             let body = STANDARD.decode(recorded.body_base64).expect("the fixture");
             let info = ObjectInfo {
-                length: body.len() as u64,
+                length: Some(body.len() as u64),
                 etag: Some(recorded.etag),
                 content_encoding: recorded.content_encoding,
                 metadata: recorded.metadata,
