@@ -10,7 +10,7 @@ pub fn help(name: &str) -> String {
          It takes no arguments but --help and --version. Its settings are variables of the environment:\n"
     );
     for row in include_str!("settings.md").lines().skip(2) {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let cells: Vec<&str> = row.trim_matches('|').splitn(3, '|').map(str::trim).collect();
         let [variable, default, meaning] = cells.as_slice() else { continue };
         let default = if default.is_empty() { String::new() } else { format!(" [{default}]") };
         // Writing to a string cannot fail.

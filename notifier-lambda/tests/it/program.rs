@@ -38,7 +38,7 @@ pub(crate) fn function(lambda: &Lambda, url: &str, more: &[(&str, &str)]) -> Chi
 }
 
 /// Everything that the function logged.
-pub(crate) async fn logs(mut function: Child) -> String {
+async fn logs(mut function: Child) -> String {
     function.start_kill().unwrap();
     String::from_utf8(function.wait_with_output().await.unwrap().stderr).unwrap()
 }

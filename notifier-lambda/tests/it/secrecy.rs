@@ -7,10 +7,13 @@ use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::process::Child;
+use tokio::task::JoinHandle;
 
 use crate::lambda::{Lambda, Outcome};
-use crate::program::{function, logs};
+use crate::program::function;
 use crate::server::{Answer, Server};
 use crate::{SECRET, fixture};
 
@@ -20,6 +23,31 @@ const ACCESS: [(&str, &str); 3] = [
     ("AWS_SECRET_ACCESS_KEY", "hidden/secret/access/key/of/this/test"),
     ("AWS_SESSION_TOKEN", "hidden-session-token-of-this-test"),
 ];
+
+/// A running function whose log is read as it comes: a pipe that nobody reads would stop it.
+struct Running {
+    function: Child,
+    log: JoinHandle<String>,
+}
+
+impl Running {
+    fn start(lambda: &Lambda, url: &str, settings: &[(&str, &str)]) -> Self {
+        let mut function = function(lambda, url, settings);
+        let mut stderr = function.stderr.take().unwrap();
+        let log = tokio::spawn(async move {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        Self { function, log }
+    }
+
+    /// Everything that it logged.
+    async fn end(mut self) -> String {
+        self.function.kill().await.unwrap();
+        self.log.await.unwrap()
+    }
+}
 
 /// One message of a queue.
 fn message(id: usize, body: &str) -> Value {
@@ -115,14 +143,14 @@ async fn no_secret_stands_in_any_log_line_or_answer_whatever_shape_an_event_has(
         let server = Server::start(refusals).await;
         let lambda = Lambda::start(Duration::from_secs(30)).await;
         let settings = [("SLUICEGATE_LOG_LEVEL", "trace"), ("SLUICEGATE_LOG_FORMAT", format)];
-        let function = function(&lambda, &server.url(), &[place, &settings, &ACCESS].concat());
+        let function = Running::start(&lambda, &server.url(), &[place, &settings, &ACCESS].concat());
         let mut told = String::new();
         for event in shapes() {
             match lambda.invoke(&event).await {
                 Outcome::Response(answer) | Outcome::Error(answer) => told.push_str(&answer.to_string()),
             }
         }
-        told.push_str(&logs(function).await);
+        told.push_str(&function.end().await);
         assert!(told.contains("TRACE") && told.contains("trying again"), "the log shows all there is");
         for secret in secrets() {
             let at = told.find(&secret).map(|at| &told[at.saturating_sub(300)..(at + 100).min(told.len())]);
@@ -135,7 +163,7 @@ async fn no_secret_stands_in_any_log_line_or_answer_whatever_shape_an_event_has(
 async fn i7_of_a_mixed_batch_what_can_be_read_is_relayed_and_what_cannot_comes_back() {
     let server = Server::start([]).await;
     let lambda = Lambda::start(Duration::from_secs(30)).await;
-    let function = function(&lambda, &server.url(), &[]);
+    let function = Running::start(&lambda, &server.url(), &[]);
     let bridge = fixture!("eventbridge").to_string();
     let several = fixture!("several_records").to_string();
     let bodies = [
@@ -169,5 +197,5 @@ async fn i7_of_a_mixed_batch_what_can_be_read_is_relayed_and_what_cannot_comes_b
     let outcome = lambda.invoke(&queue(many.iter().map(String::as_str))).await;
     assert_eq!(outcome, Outcome::Response(json!({ "batchItemFailures": [] })));
     assert_eq!(server.keys().len(), 507);
-    logs(function).await;
+    function.end().await;
 }
