@@ -156,6 +156,8 @@ impl FetchError {
         match self {
             Self::Store(error) if error.kind == ErrorKind::NoSuchKey => Verdict::Missing,
             Self::Store(error) if is_outage(error.kind) => Verdict::Later,
+            // A no without a code of S3's may be anybody's.
+            Self::Store(error) if error.status.is_some() && error.code.is_none() => Verdict::Later,
             Self::Timeout(_) => Verdict::Later,
             Self::Store(error) if !error.retry_can_help() => Verdict::Never,
             Self::Overwritten { .. } => Verdict::Overwritten,
