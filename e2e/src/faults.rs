@@ -1,5 +1,6 @@
-//! What goes wrong in a long run, chosen by its seed: kills, an S3 that fails in every way, notices
-//! that are lost or come twice, a disk that is full, a clock that jumps.
+//! What goes wrong between the parts of a long run, chosen by its seed: kills, an S3 that fails in every
+//! way, notices that are lost or come twice. What goes wrong with their machine is in
+//! [`machine`](crate::machine).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,6 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
 use crate::front::Fault;
-use crate::host::{Clock, SmallDisk};
 use crate::process::Kept;
 use crate::random::Random;
 use crate::tally::Tally;
@@ -24,7 +24,8 @@ impl Storm {
         self.0.store(on, Ordering::SeqCst);
     }
 
-    fn is_on(&self) -> bool {
+    /// Whether it is on.
+    pub fn is_on(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -73,44 +74,21 @@ pub fn of_notices(storm: Storm, random: Random, tally: Tally) -> impl Fn(&Parts)
     }
 }
 
-/// Kills the parts at random moments, every `gap` on average, until the storm ends. The first part,
-/// the agent, is killed as often as all others together.
+/// Kills the parts at random moments, every `gap` on average, until the storm ends; none without a gap.
+/// The first part, the agent, is killed as often as all others together.
 pub async fn kills(
     storm: Storm,
     mut random: Random,
     tally: Tally,
     parts: &[(&'static str, &Kept)],
-    gap: Duration,
+    gap: Option<Duration>,
 ) {
+    let Some(gap) = gap else { return };
     while storm.is_on() {
         tokio::time::sleep(random.up_to(gap * 2)).await;
-        let others = parts.len() as u64 - 1;
-        let (name, part) = parts[random.below(others * 2).saturating_sub(others - 1) as usize];
+        let (name, part) = parts[random.first_or_other(parts.len())];
         if storm.is_on() && part.kill() {
             tally.count(name);
         }
     }
-}
-
-/// Fills the agent's disk now and then, for a moment.
-pub async fn full_disk(storm: Storm, mut random: Random, tally: Tally, disk: &SmallDisk) {
-    while storm.is_on() {
-        tokio::time::sleep(random.up_to(Duration::from_secs(8))).await;
-        if storm.is_on() {
-            let _ballast = disk.fill();
-            tally.count("disk full");
-            tokio::time::sleep(random.up_to(Duration::from_secs(3))).await;
-        }
-    }
-}
-
-/// Sets the agent's clock now and then, forth and back by seconds, minutes and days.
-pub async fn jumping_clock(storm: Storm, mut random: Random, tally: Tally, clock: &Clock) {
-    while storm.is_on() {
-        tokio::time::sleep(random.up_to(Duration::from_secs(4))).await;
-        let furthest = [3, 240, 3 * 86_400][random.below(3) as usize];
-        clock.set(random.below(2 * furthest).cast_signed() - furthest.cast_signed());
-        tally.count("clock set");
-    }
-    clock.set(0);
 }

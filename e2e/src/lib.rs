@@ -4,11 +4,14 @@
 //! The programs are the ones of the target folder that this test itself was built into, or of the
 //! folder that `SLUICEGATE_PROGRAMS` names; `cargo xtask test` builds them first.
 
+pub mod door;
 pub mod faults;
+pub mod fidelity;
 pub mod front;
 pub mod host;
 pub mod ledger;
 pub mod load;
+pub mod machine;
 pub mod oracle;
 pub mod parts;
 pub mod pipeline;

@@ -22,7 +22,7 @@ pub const ACCESS_KEY: &str = "local";
 /// Its secret.
 pub const SECRET_KEY: &str = "local-secret";
 /// Signs the notices.
-const NOTICE_SECRET: &str = "a secret that only tests know";
+pub const NOTICE_SECRET: &str = "a secret that only tests know";
 
 /// An agent: where it listens, where its folder is, and how it is tuned.
 #[derive(Clone, Debug)]
@@ -39,19 +39,25 @@ pub struct Agent {
     pub admin: SocketAddr,
     /// The URL of S3.
     pub s3: String,
-    /// Further lines of the top, of `[channels.main]`, `[sinks.s3]` and `[sinks.s3.roll]`.
+    /// Further lines of its tables.
     pub tuning: Tuning,
 }
 
 /// Lines of TOML for the tables of the agent's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Tuning {
+    /// Of `[sources.http]`.
+    pub http: String,
+    /// Of `[sources.netcat]`.
+    pub netcat: String,
     /// Of `[channels.main]`.
     pub channel: String,
     /// Of `[sinks.s3]`.
     pub sink: String,
     /// Of `[sinks.s3.roll]`.
     pub roll: String,
+    /// Of `[sinks.s3.credentials]`; the local cloud's keys if empty.
+    pub credentials: String,
 }
 
 impl Agent {
@@ -70,7 +76,12 @@ impl Agent {
 
     /// The program, its configuration written.
     pub fn program(&self) -> Program {
-        let Self { data, http, netcat, admin, s3, tuning: Tuning { channel, sink, roll }, .. } = self;
+        let Self { data, http, netcat, admin, s3, tuning, .. } = self;
+        let Tuning { http: http_more, netcat: netcat_more, channel, sink, roll, credentials } = tuning;
+        let keys = format!(
+            "from = \"static\"\naccess_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{SECRET_KEY}\""
+        );
+        let credentials = if credentials.is_empty() { &keys } else { credentials };
         let ready = self.folder.join("agent.ready");
         let text = format!(
             r#"config_version = 1
@@ -81,9 +92,11 @@ listen = "{admin}"
 [sources.http]
 kind = "http"
 listen = "{http}"
+{http_more}
 [sources.netcat]
 kind = "netcat"
 listen = "{netcat}"
+{netcat_more}
 [channels.main]
 kind = "durable"
 {channel}
@@ -101,9 +114,7 @@ path_style = true
 [sinks.s3.roll]
 {roll}
 [sinks.s3.credentials]
-from = "static"
-access_key_id = "{ACCESS_KEY}"
-secret_access_key = "{SECRET_KEY}"
+{credentials}
 "#,
             data = data.display(),
             ready = ready.display(),
@@ -251,8 +262,10 @@ pub async fn objects(bucket: &impl BlobStore) -> Vec<(ObjectMetadata, Vec<u8>)> 
 /// A downstream server.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Its inbox, log and ready file.
+    /// Its log and ready file.
     pub folder: PathBuf,
+    /// Its `dir`.
+    pub inbox: PathBuf,
     /// Where it listens.
     pub addr: SocketAddr,
     /// The URL of S3.
@@ -265,7 +278,8 @@ impl Server {
     /// A server on a free port that keeps everything in `folder`.
     pub fn new(home: &Path, s3: &str, flags: &[(&str, &str)]) -> Self {
         let flags = flags.iter().flat_map(|(flag, value)| [format!("--{flag}"), (*value).to_owned()]);
-        Self { folder: folder(home), addr: free_port(), s3: s3.to_owned(), flags: flags.collect() }
+        let inbox = home.join("inbox");
+        Self { folder: folder(home), inbox, addr: free_port(), s3: s3.to_owned(), flags: flags.collect() }
     }
 
     /// The program.
@@ -273,7 +287,7 @@ impl Server {
         let ready = self.folder.join("server.ready");
         let flags = [
             ("--listen", self.addr.to_string()),
-            ("--dir", self.folder.join("inbox").display().to_string()),
+            ("--dir", self.inbox.display().to_string()),
             ("--ready-file", ready.display().to_string()),
             ("--notices-buckets", BUCKET.to_owned()),
             ("--s3-endpoint", self.s3.clone()),
@@ -304,7 +318,7 @@ impl Server {
 
     /// The token that it made for itself at its first start.
     pub fn token(&self) -> String {
-        let text = std::fs::read_to_string(self.folder.join("inbox/token"));
+        let text = std::fs::read_to_string(self.inbox.join("token"));
         text.expect("the server made a token").trim().to_owned()
     }
 }

@@ -73,6 +73,16 @@ impl Program {
         String::from_utf8_lossy(&text[text.len().saturating_sub(4000)..]).into_owned()
     }
 
+    /// The same, started by the command that these words begin.
+    pub fn under<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut words = words.into_iter();
+        let file = words.next().expect("a command has a name").into();
+        let mut args: Vec<OsString> = words.map(Into::into).collect();
+        args.push(self.file.clone().into());
+        args.extend(self.args.iter().cloned());
+        Self { file, args, ..self.clone() }
+    }
+
     /// Starts it, without waiting until it answers.
     pub async fn spawn(&self) -> Running {
         if let Some(ready) = &self.ready {
@@ -201,6 +211,11 @@ impl Kept {
             signal(pid, Signal::KILL);
             true
         }
+    }
+
+    /// The process that runs now.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.shared.pid.load(Ordering::SeqCst)).filter(|pid| *pid != 0)
     }
 
     /// Waits until the one that runs answers.

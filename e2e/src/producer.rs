@@ -25,13 +25,22 @@ impl Record {
     }
 }
 
+/// How much at a time, and how long to rest before more.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Lines that are sent before their answers.
+    pub lines: usize,
+    /// From answers to the next lines.
+    pub rest: Duration,
+}
+
 /// Sends numbered lines in NDJSON requests until `stop`, each line once.
-pub async fn http(url: &str, name: &str, per_request: usize, stop: &AtomicBool) -> Record {
+pub async fn http(url: &str, name: &str, pace: Pace, stop: &AtomicBool) -> Record {
     let client = client();
     let mut record = Record::default();
     let mut next = 0..;
     while !stop.load(Ordering::Relaxed) {
-        let lines: Vec<String> = next.by_ref().take(per_request).map(|n: u64| line(name, n)).collect();
+        let lines: Vec<String> = next.by_ref().take(pace.lines).map(|n: u64| line(name, n)).collect();
         let request = client.post(url).header("content-type", "application/x-ndjson").body(lines.join("\n"));
         match request.send().await {
             Ok(answer) if answer.status() == 200 => record.answered.extend(lines),
@@ -41,12 +50,13 @@ pub async fn http(url: &str, name: &str, per_request: usize, stop: &AtomicBool) 
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
+        pause(pace.rest).await;
     }
     record
 }
 
-/// Sends numbered lines over netcat until `stop`, `window` of them before their answers.
-pub async fn netcat(addr: SocketAddr, name: &str, window: usize, stop: &AtomicBool) -> Record {
+/// Sends numbered lines over netcat until `stop`.
+pub async fn netcat(addr: SocketAddr, name: &str, pace: Pace, stop: &AtomicBool) -> Record {
     let mut record = Record::default();
     let mut next = 0..;
     while !stop.load(Ordering::Relaxed) {
@@ -58,7 +68,7 @@ pub async fn netcat(addr: SocketAddr, name: &str, window: usize, stop: &AtomicBo
         let mut answers = BufReader::new(read).lines();
         let mut alive = true;
         while alive && !stop.load(Ordering::Relaxed) {
-            let lines: Vec<String> = next.by_ref().take(window).map(|n: u64| line(name, n)).collect();
+            let lines: Vec<String> = next.by_ref().take(pace.lines).map(|n: u64| line(name, n)).collect();
             alive = write.write_all((lines.join("\n") + "\n").as_bytes()).await.is_ok();
             for line in lines {
                 let answer = answers.next_line().await.ok().flatten();
@@ -68,9 +78,17 @@ pub async fn netcat(addr: SocketAddr, name: &str, window: usize, stop: &AtomicBo
                     _ => record.unanswered.push(line),
                 }
             }
+            pause(pace.rest).await;
         }
     }
     record
+}
+
+async fn pause(rest: Duration) {
+    // A sleep of nothing still waits for the next tick.
+    if !rest.is_zero() {
+        tokio::time::sleep(rest).await;
+    }
 }
 
 /// An HTTP client; the TLS library insists on being chosen even where no TLS is spoken.

@@ -12,6 +12,11 @@ impl Random {
         Self(mix(seed) ^ mix(!stream))
     }
 
+    /// Another one of the same beginning, kept apart from this one and its other streams.
+    pub fn stream(&self, stream: u64) -> Self {
+        Self(mix(self.0) ^ mix(!stream))
+    }
+
     /// The next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -21,6 +26,12 @@ impl Random {
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.number() % end
+    }
+
+    /// One of so many, at least two; the first as often as all others together.
+    pub fn first_or_other(&mut self, count: usize) -> usize {
+        let others = count as u64 - 1;
+        self.below(others * 2).saturating_sub(others - 1) as usize
     }
 
     /// Whether something happens that happens `times` times in a thousand.

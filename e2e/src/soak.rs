@@ -6,22 +6,24 @@
 //!                       faults                                faults   \-> server (command)
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::exit;
 
 use crate::faults::{self, Storm};
 use crate::front::Front;
-use crate::host::{Clock, SmallDisk};
 use crate::load::{Load, Manner};
+use crate::machine::{Machine, Trouble};
 use crate::parts::{Agent, Cloud, Server, Tuning, notifier};
 use crate::process::Kept;
 use crate::random::Random;
 use crate::tally::Tally;
 use crate::verdict::{self, Verdict};
-use crate::{producer, until};
+use crate::{door, producer, until};
 
 /// What one run is.
 #[derive(Clone, Debug)]
@@ -32,12 +34,10 @@ pub struct Options {
     pub time: Duration,
     /// Events in all, evenly over the time.
     pub events: u64,
-    /// How long on average from one kill to the next.
-    pub kill_every: Duration,
-    /// Whether the agent's disk is a small one that is full now and then.
-    pub small_disk: bool,
-    /// Whether the agent's clock jumps.
-    pub jumping_clock: bool,
+    /// How long on average from one kill to the next; without it, nothing is killed.
+    pub kill_every: Option<Duration>,
+    /// What goes wrong with the machine now and then.
+    pub troubles: Vec<Trouble>,
 }
 
 /// What one run has shown.
@@ -48,15 +48,29 @@ pub struct Report {
     kills: Tally,
     s3: Tally,
     notices: Tally,
-    host: Tally,
+    machine: Tally,
     /// What was asked for and cannot be had here.
     pub not_run: Vec<String>,
     sent: u64,
     redriven: u64,
+    /// What each part held, about once a second.
+    pub samples: Samples,
     /// What is wrong; nothing, if all is well.
     pub wrong: Vec<String>,
     verdict: Verdict,
 }
+
+/// What a process held at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Memory, in KiB.
+    pub memory_kib: u64,
+    /// Open files and connections.
+    pub descriptors: u64,
+}
+
+/// Each part's samples, in order.
+pub type Samples = BTreeMap<&'static str, Vec<Sample>>;
 
 /// How long things may take to settle after the storm.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
@@ -92,23 +106,18 @@ fn tuning(random: &mut Random) -> Tuning {
              read_timeout = \"2s\"\noperation_timeout = \"3s\"\ncomplete_timeout = \"3s\""
         ),
         roll: format!("size = \"12MiB\"\nage = \"{age}ms\""),
+        ..Tuning::default()
     }
 }
 
 impl World {
-    async fn start(
-        home: &Path,
-        data: PathBuf,
-        clock: Option<&Clock>,
-        options: &Options,
-        faults: &Faults,
-    ) -> Self {
+    async fn start(home: &Path, machine: &Machine, options: &Options, faults: &Faults) -> Self {
         let random = |stream| Random::new(options.seed, stream);
         let cloud = Cloud::new(&home.join("cloud"));
         let front =
             Front::start(cloud.s3, faults::of_s3(faults.storm.clone(), random(1), faults.s3.clone())).await;
         let mut agent = Agent::new(&home.join("agent"), &front.url(), tuning(&mut random(2)));
-        agent.data = data;
+        agent.data = machine.data(home);
         let patience = [
             ("retry-base", "50ms"),
             ("retry-max", "1s"),
@@ -128,15 +137,13 @@ impl World {
             faults::of_notices(faults.storm.clone(), random(3), faults.notices.clone()),
         )
         .await;
-        let mut program = agent.program();
-        if let Some(clock) = clock {
-            clock.give(&mut program);
-        }
-        let mut kept = vec![("agent", program.keep()), ("cloud", cloud.program().keep())];
+        let mut kept = vec![("agent", machine.agent(agent.program()).keep())];
+        let mut keep = |name, program| kept.push((name, machine.part(program).keep()));
+        keep("cloud", cloud.program());
         for (name, server) in ["server", "command server"].into_iter().zip(&servers) {
-            kept.push((name, server.program().keep()));
+            keep(name, server.program());
         }
-        kept.push(("notifier", notifier(home, cloud.lambda, notices.addr).keep()));
+        keep("notifier", notifier(home, cloud.lambda, notices.addr));
         let world = Self { agent, cloud, servers, kept, _fronts: [front, notices] };
         world.ready().await;
         world
@@ -163,34 +170,19 @@ struct Faults {
     kills: Tally,
     s3: Tally,
     notices: Tally,
-    host: Tally,
+    machine: Tally,
 }
 
 /// One run in a folder of its own.
 pub async fn run(options: Options) -> Report {
     let started = Instant::now();
     let home = tempfile::tempdir().expect("a temporary folder can be made");
-    let mut not_run = Vec::new();
-    let mut wanted = |what: &str, found: Result<(), String>| {
-        if let Err(why) = found {
-            not_run.push(format!("{what} ({why})"));
-        }
-    };
-    let disk = options.small_disk.then(|| SmallDisk::mount(&home.path().join("disk"), 160 << 20));
-    wanted("disk full", disk.as_ref().map_or(Ok(()), |disk| disk.as_ref().map(drop).map_err(Clone::clone)));
-    let disk = disk.and_then(Result::ok);
-    let clock = options.jumping_clock.then(|| Clock::new(&home.path().join("clock")));
-    wanted(
-        "clock jumps",
-        clock.as_ref().map_or(Ok(()), |clock| clock.as_ref().map(drop).map_err(Clone::clone)),
-    );
-    let clock = clock.and_then(Result::ok);
-
+    let machine = Machine::make(home.path(), &options.troubles);
     let faults = Faults::default();
-    let data = disk.as_ref().map_or(home.path(), |disk| &disk.path).join("data");
-    let world = World::start(home.path(), data, clock.as_ref(), &options, &faults).await;
+    let world = World::start(home.path(), &machine, &options, &faults).await;
     let load = Load::new(world.agent.events_url(), world.agent.netcat, options.events, options.time);
-    storm(&world, &load, &options, &faults, disk.as_ref(), clock.as_ref()).await;
+    let ((), samples) =
+        tokio::join!(storm(&world, &load, &options, &faults, &machine), sampled(&world, &load.stop));
     world.ready().await;
 
     // A fresh event passes; and when it has passed, so has everything before it.
@@ -218,22 +210,28 @@ pub async fn run(options: Options) -> Report {
         // What happened is to be looked at: the folder stays.
         wrong.push(format!("everything is in {}", home.keep().display()));
     }
-    let Faults { kills, s3, notices, host, .. } = faults;
-    let took = started.elapsed();
-    Report { options, took, kills, s3, notices, host, not_run, sent, redriven, wrong, verdict }
+    let Faults { kills, s3, notices, machine: troubles, .. } = faults;
+    let (took, not_run) = (started.elapsed(), machine.not_run.clone());
+    Report {
+        options,
+        took,
+        kills,
+        s3,
+        notices,
+        machine: troubles,
+        not_run,
+        sent,
+        redriven,
+        samples,
+        wrong,
+        verdict,
+    }
 }
 
 /// Producers send and things go wrong until the time is over and every event was sent.
-async fn storm(
-    world: &World,
-    load: &Load,
-    options: &Options,
-    faults: &Faults,
-    disk: Option<&SmallDisk>,
-    clock: Option<&Clock>,
-) {
+async fn storm(world: &World, load: &Load, options: &Options, faults: &Faults, machine: &Machine) {
     let random = |stream: u64| Random::new(options.seed, 100 + stream);
-    let Faults { storm, kills, host, .. } = faults;
+    let Faults { storm, kills, machine: troubles, .. } = faults;
     storm.set(true);
     let parts: Vec<_> = world.kept.iter().map(|(name, part)| (*name, part)).collect();
     let end = async {
@@ -244,21 +242,12 @@ async fn storm(
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         storm.set(false);
-        load.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        load.stop.store(true, Ordering::Relaxed);
     };
     tokio::join!(
         end,
         faults::kills(storm.clone(), random(0), kills.clone(), &parts, options.kill_every),
-        async {
-            if let Some(disk) = disk {
-                faults::full_disk(storm.clone(), random(1), host.clone(), disk).await;
-            }
-        },
-        async {
-            if let Some(clock) = clock {
-                faults::jumping_clock(storm.clone(), random(2), host.clone(), clock).await;
-            }
-        },
+        machine.trouble(storm, random(1), troubles, &parts),
         load.by_http(Manner::Once, random(10)),
         load.by_http(Manner::Again, random(11)),
         load.by_http(Manner::Keyed, random(12)),
@@ -267,6 +256,22 @@ async fn storm(
         load.by_netcat(Manner::Again, 50, random(14)),
         load.by_netcat(Manner::Once, 1, random(15)),
     );
+}
+
+/// Looks at each part once a second until the producers stop.
+async fn sampled(world: &World, stop: &AtomicBool) -> Samples {
+    let mut samples = Samples::new();
+    while !stop.load(Ordering::Relaxed) {
+        for (name, part) in &world.kept {
+            let sample = part.pid().and_then(|pid| {
+                let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
+                Some(Sample { memory_kib: door::memory_kib(pid)?, descriptors })
+            });
+            samples.entry(*name).or_default().extend(sample);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    samples
 }
 
 /// Waits until everything that was taken is in S3, and everything in S3 has been handed on; how many
@@ -311,7 +316,11 @@ impl fmt::Display for Report {
         row("kills", self.kills.sum(), &self.kills)?;
         row("S3 faults", self.s3.sum(), &self.s3)?;
         row("notice faults", self.notices.sum(), &self.notices)?;
-        row("disk and clock", self.host.sum(), &self.host)?;
+        row("troubles of the machine", self.machine.sum(), &self.machine)?;
+        for (part, samples) in &self.samples {
+            let most = samples.iter().map(|sample| sample.memory_kib).max().unwrap_or_default();
+            row(&format!("most KiB of the {part}"), most, &none)?;
+        }
         row("invocations redriven", self.redriven, &none)?;
         row("sends of events", self.sent, &none)?;
         self.verdict.rows(&mut |name, number| row(name, number, &none))?;

@@ -56,9 +56,11 @@ pub fn calls(log: &Path) -> Vec<Call> {
     parse(&String::from_utf8_lossy(&text))
 }
 
+/// Every call in a part of a log, in the order in which they ended.
+///
 /// A line is `THREAD TIME NAME(FILE, REST) = ANSWER`. Where another thread came in between it is
 /// two: `THREAD TIME NAME(FILE, .. <unfinished ...>` and `THREAD TIME <... NAME resumed>..) = ANSWER`.
-fn parse(text: &str) -> Vec<Call> {
+pub fn parse(text: &str) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut unfinished: Vec<(String, usize, String)> = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -104,7 +104,8 @@ pub fn commands(log: &Path) -> BTreeMap<String, BTreeSet<u64>> {
     commands
 }
 
-fn decoded<'a>(metadata: &ObjectMetadata, bytes: &'a [u8]) -> Box<dyn BufRead + 'a> {
+/// An object's bytes, decoded.
+pub fn decoded<'a>(metadata: &ObjectMetadata, bytes: &'a [u8]) -> Box<dyn BufRead + 'a> {
     let reader: Box<dyn Read> = match metadata.codec.as_str() {
         "none" => Box::new(bytes),
         "zstd" => Box::new(zstd::Decoder::with_buffer(bytes).expect("a decoder can be made")),

@@ -5,7 +5,8 @@ use std::process::{Command, ExitCode};
 use anyhow::ensure;
 use clap::Args;
 
-use crate::workspace::{cargo, root, target};
+use crate::built;
+use crate::workspace::{root, target};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -18,8 +19,7 @@ pub(crate) struct BenchArgs {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    let packages = ["build", "--release", "--package", "ingest-agent", "--package", "bench"];
-    ensure!(cargo(&packages).status()?.success(), "building the programs failed");
+    ensure!(built::programs().status()?.success(), "building the programs failed");
     let bin = target().join("release");
     let status = Command::new(bin.join("sluicegate-bench"))
         .current_dir(root())

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
+use crate::built;
 use crate::stage::{Context, Outcome};
-use crate::stages::test;
 use crate::tools::{self, Server, free_port};
 
 /// The server's tests on a shared inbox, and those of its pull mode.
@@ -22,11 +22,15 @@ pub(crate) fn run(context: &Context) -> Outcome {
         Ok(started) => started,
         Err(error) => return Outcome::Failed(format!("starting a server: {error:#}")),
     };
-    let features = "foreign-postgres,foreign-sqs";
-    let mut command = test(&["--package", "downstream-server", "--features", features, "--locked"]);
-    command.args(["--", "postgres", "shared", "pull"]);
-    command.env("SLUICEGATE_TEST_POSTGRES", &postgres.url).env("SLUICEGATE_TEST_SQS_ENDPOINT", &sqs.endpoint);
-    Outcome::of([command])
+    let mut commands = match built::needy("downstream-server") {
+        Ok(commands) => commands,
+        Err(why) => return Outcome::Failed(why),
+    };
+    for command in &mut commands {
+        command.env("SLUICEGATE_TEST_POSTGRES", &postgres.url);
+        command.env("SLUICEGATE_TEST_SQS_ENDPOINT", &sqs.endpoint);
+    }
+    Outcome::of(commands)
 }
 
 /// Stopped, and its folder removed, when dropped.

@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::stage::{Context, Outcome};
-use crate::tools;
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{root, target};
+use crate::{built, tools};
 
 const BUDGETS: &str = "bench/instructions.toml";
 
@@ -38,15 +38,7 @@ pub(crate) fn run(context: &Context) -> Outcome {
     if let Err(why) = tools::debian(context, "valgrind", &["valgrind"]) {
         return Outcome::NotRun(why);
     }
-    let built = Outcome::of([cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "bench",
-        "--bin",
-        "instructions",
-        "--locked",
-    ])]);
+    let built = Outcome::of([built::programs()]);
     if !matches!(built, Outcome::Passed) {
         return built;
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask test | package | bench | soak | aws-smoke`: the commands that CI and people share.
 
 mod bench;
+mod built;
 mod group;
 mod images;
 mod inbox;
@@ -9,6 +10,7 @@ mod lambda;
 mod lint;
 mod openapi;
 mod package;
+mod schedule;
 mod smoke;
 mod soak;
 mod stage;

@@ -21,6 +21,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
+use crate::built;
 use crate::workspace::{cargo, git, root, target};
 
 #[derive(Args)]
@@ -88,18 +89,17 @@ pub(crate) fn run(args: &PackageArgs) -> anyhow::Result<ExitCode> {
 
 /// Builds the programs; the folder that they are in.
 fn build(arch: Arch) -> anyhow::Result<PathBuf> {
-    let mut build = if arch == Arch::host() {
-        cargo(&["build", "--release"])
+    if arch == Arch::host() {
+        done(&mut built::programs())?;
     } else {
         can_build_for(arch)?;
         let target = format!("{}.{}.{}", arch.triple(), glibc::OLDEST.0, glibc::OLDEST.1);
-        cargo(&["zigbuild", "--release", "--target", &target])
-    };
-    build.arg("--locked");
-    for (program, _) in PROGRAMS {
-        build.args(["--package", program]);
+        let mut build = cargo(&["zigbuild", "--release", "--target", &target, "--locked"]);
+        for (program, _) in PROGRAMS {
+            build.args(["--package", program]);
+        }
+        done(&mut build)?;
     }
-    done(&mut build)?;
     let folder = if arch == Arch::host() { target() } else { target().join(arch.triple()) };
     Ok(folder.join("release"))
 }

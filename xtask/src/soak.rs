@@ -5,7 +5,8 @@ use std::process::{Command, ExitCode};
 use anyhow::ensure;
 use clap::Args;
 
-use crate::workspace::{cargo, root, target};
+use crate::built;
+use crate::workspace::{root, target};
 
 #[derive(Args)]
 pub(crate) struct SoakArgs {
@@ -24,8 +25,7 @@ pub(crate) struct SoakArgs {
 }
 
 pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<ExitCode> {
-    let built = cargo(&["build", "--release", "--workspace", "--bins", "--locked"]).status()?;
-    ensure!(built.success(), "building the programs failed");
+    ensure!(built::programs().status()?.success(), "building the programs failed");
     let mut soak = Command::new(target().join("release/sluicegate-soak"));
     soak.current_dir(root());
     let optional = [("--events", args.events), ("--seed", args.seed)];

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use e2e::machine::Trouble;
 use e2e::random;
 use e2e::soak::{self, Options};
 
@@ -29,9 +30,8 @@ async fn main() -> ExitCode {
         seed: seed.unwrap_or_else(random::seed),
         time: Duration::from_secs(60 * minutes),
         events: events.unwrap_or(300_000 * minutes),
-        kill_every: Duration::from_millis(kill_every),
-        small_disk: true,
-        jumping_clock: true,
+        kill_every: Some(Duration::from_millis(kill_every)),
+        troubles: Trouble::ALL.to_vec(),
     };
     let report = Box::pin(soak::run(options)).await;
     println!("{report}");

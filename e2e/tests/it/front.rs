@@ -15,9 +15,9 @@ use hyper::Method;
 /// Small and soon, so that every life of the agent ships something; what is large goes in parts.
 fn tuning() -> Tuning {
     Tuning {
-        channel: String::new(),
         sink: "format = \"text\"\nput_limit = \"5MiB\"\npart = \"5MiB\"\nretry_base = \"5ms\"\nretry_max = \"50ms\"".to_owned(),
         roll: "age = \"100ms\"".to_owned(),
+        ..Tuning::default()
     }
 }
 

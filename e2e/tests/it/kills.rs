@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::pipeline::{PARTS, Pipeline};
-use e2e::producer::{self, Record};
+use e2e::producer::{self, Pace, Record};
 use e2e::{oracle, until};
 
 /// Three producers send while `fault` does its worst; the record of what they were told.
-async fn produce_during(
+pub(crate) async fn produce_during(
     round: &str,
+    rest: Duration,
     pipeline: &mut Pipeline,
     fault: impl AsyncFnOnce(&mut Pipeline),
 ) -> Record {
@@ -19,9 +20,9 @@ async fn produce_during(
     let name = |producer: &str| format!("{producer} {round}");
     let (http_name, netcat_name, single_name) = (name("http"), name("netcat"), name("one by one"));
     let (mut record, netcat_record, single, ()) = tokio::join!(
-        producer::http(&url, &http_name, 50, &stop),
-        producer::netcat(netcat, &netcat_name, 200, &stop),
-        producer::netcat(netcat, &single_name, 1, &stop),
+        producer::http(&url, &http_name, Pace { lines: 50, rest }, &stop),
+        producer::netcat(netcat, &netcat_name, Pace { lines: 200, rest }, &stop),
+        producer::netcat(netcat, &single_name, Pace { lines: 1, rest }, &stop),
         async {
             fault(pipeline).await;
             // Whoever was killed is back: producers go on for a moment, so that work follows the fault.
@@ -35,7 +36,7 @@ async fn produce_during(
 }
 
 /// Waits until nothing more is owed, then asks the oracle.
-async fn assert_exactly_once(pipeline: &Pipeline, record: &Record) {
+pub(crate) async fn assert_exactly_once(pipeline: &Pipeline, record: &Record) {
     assert!(record.answered.len() > 500, "only {} lines were answered: no test", record.answered.len());
     let client = producer::client();
     until("the flush", Duration::from_secs(60), async || {
@@ -72,7 +73,7 @@ fn objects(pipeline: &Pipeline) -> Vec<u8> {
 #[tokio::test]
 async fn killing_each_part_in_turn_loses_nothing_and_doubles_nothing() {
     let mut pipeline = Pipeline::start().await;
-    let record = produce_during("", &mut pipeline, async |pipeline| {
+    let record = produce_during("", Duration::ZERO, &mut pipeline, async |pipeline| {
         for pause in [130, 370, 610, 290] {
             for part in PARTS {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -103,7 +104,7 @@ async fn a_part_that_ends_because_another_does_is_never_given_up() {
             .await;
         }
     }
-    let record = produce_during("", &mut pipeline, async |_| {}).await;
+    let record = produce_during("", Duration::ZERO, &mut pipeline, async |_| {}).await;
     assert_exactly_once(&pipeline, &record).await;
 }
 
@@ -112,7 +113,7 @@ async fn killing_the_whole_loses_nothing_and_doubles_nothing() {
     let mut pipeline = Pipeline::start().await;
     let mut record = Record::default();
     for round in 0..4 {
-        let told = produce_during(&round.to_string(), &mut pipeline, async |pipeline| {
+        let told = produce_during(&round.to_string(), Duration::ZERO, &mut pipeline, async |pipeline| {
             tokio::time::sleep(Duration::from_millis(200 + 170 * round)).await;
             pipeline.kill().await;
         })

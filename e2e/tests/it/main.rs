@@ -1,22 +1,21 @@
 //! Whole-process tests of the pipeline and of the agent alone.
 
-#[cfg(feature = "host")]
-mod cgroup;
-#[cfg(feature = "host")]
-mod clock;
 mod command;
-#[cfg(feature = "host")]
-mod disk;
+mod credentials;
+mod crowds;
 mod ends;
 mod examples;
+mod fidelity;
 #[cfg(feature = "foreign-s3")]
 mod foreign;
 mod front;
+#[cfg(feature = "host")]
+mod host;
 mod kills;
 mod log;
+#[cfg(feature = "long")]
+mod long;
 mod memory;
 mod oracle;
 mod outage;
 mod readme;
-#[cfg(feature = "host")]
-mod sync;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::machine::Trouble;
 use e2e::random::seed;
 use e2e::soak::{self, Options};
 
@@ -11,9 +12,8 @@ pub(crate) fn short(seconds: u64) -> Options {
         seed: seed(),
         time: Duration::from_secs(seconds),
         events: seconds * 5000,
-        kill_every: Duration::from_millis(900),
-        small_disk: false,
-        jumping_clock: false,
+        kill_every: Some(Duration::from_millis(900)),
+        troubles: Vec::new(),
     }
 }
 
@@ -27,4 +27,9 @@ pub(crate) async fn holds(options: Options) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_kills_and_faults_of_s3_every_answered_event_is_stored_and_handed_on_as_often_as_sent() {
     holds(short(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_parts_that_may_open_nothing_more_or_are_stopped_for_a_while_no_promise_is_broken() {
+    holds(Options { troubles: vec![Trouble::NoDescriptors, Trouble::Frozen], ..short(20) }).await;
 }

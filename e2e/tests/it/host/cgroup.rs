@@ -1,58 +1,24 @@
-//! Memory is bounded by configuration, and a kernel that kills whoever takes more is the judge.
+//! What a control group takes away: memory, which is bounded by configuration, with a kernel that kills
+//! whoever takes more as the judge; and processors.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blob_store::{BlobStore as _, Body, PutOptions};
+use e2e::host::Group;
+use e2e::machine::Trouble;
 use e2e::parts::{Agent, Cloud, Server, Tuning};
-use e2e::process::Program;
+use e2e::soak::Options;
 use e2e::{producer, until};
+
+use crate::oracle::{holds, short};
 
 const LIMIT_BYTES: u64 = 128 << 20;
 const TOTAL_BYTES: usize = 1 << 30;
 
-/// A memory cgroup of its own, version 1 or 2; removed when dropped.
-struct MemoryGroup(PathBuf);
-
-impl MemoryGroup {
-    fn make(name: &str) -> Self {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let (root, limit) = if v1.exists() {
-            (v1, "memory.limit_in_bytes")
-        } else {
-            (Path::new("/sys/fs/cgroup"), "memory.max")
-        };
-        let group = root.join(format!("sluicegate-e2e-{name}-{}", std::process::id()));
-        std::fs::create_dir(&group).expect("the memory stage may make a cgroup");
-        std::fs::write(group.join(limit), LIMIT_BYTES.to_string()).expect("a limit can be set");
-        Self(group)
-    }
-
-    /// The program, started as a member of the group.
-    fn member(&self, program: &Program) -> Program {
-        let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display());
-        let mut args = vec!["-c".into(), join.into(), "sh".into(), program.file.clone().into()];
-        args.extend(program.args.iter().cloned());
-        Program { file: "sh".into(), args, ..program.clone() }
-    }
-}
-
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        // The last member may still be on its way out.
-        for _ in 0..200 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gigabyte_by_http_passes_through_an_agent_that_may_use_128_mib() {
-    let group = MemoryGroup::make("agent");
+    let group = Group::of_memory(LIMIT_BYTES).expect("the stage may make a cgroup");
     let home = tempfile::tempdir().expect("a temporary folder can be made");
     let cloud = Cloud::new(&home.path().join("cloud"));
     let _cloud = cloud.program().start().await;
@@ -102,7 +68,7 @@ fn windowed(log: u32, bytes: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_objects_that_need_much_memory_to_decode_pass_through_a_server_that_may_use_128_mib() {
     const EACH: u64 = 24;
-    let group = MemoryGroup::make("server");
+    let group = Group::of_memory(LIMIT_BYTES).expect("the stage may make a cgroup");
     let home = tempfile::tempdir().expect("a temporary folder can be made");
     let cloud = Cloud::new(&home.path().join("cloud"));
     let _cloud = cloud.program().start().await;
@@ -135,4 +101,9 @@ async fn small_objects_that_need_much_memory_to_decode_pass_through_a_server_tha
     assert!(dead.contains("fetch.max_zstd_window, which is 8388608 bytes"), "{dead}");
     running.signal(rustix::process::Signal::TERM);
     assert_eq!(running.exit_code().await, Some(0), "{}", program.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_promises_hold_while_all_parts_have_hardly_any_processor_now_and_then() {
+    holds(Options { troubles: vec![Trouble::NoProcessor], ..short(15) }).await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use e2e::front::{Fault, Front};
 use e2e::host::SmallDisk;
+use e2e::machine::Trouble;
 use e2e::parts::{Agent, Cloud, Server, Tuning, objects};
 use e2e::soak::Options;
 use e2e::{producer, until};
@@ -71,6 +72,7 @@ async fn on_a_full_disk_puts_are_refused_drains_go_on_and_service_resumes_by_its
             channel: format!("segment = \"16MiB\"\nmax_batch = \"6MiB\"\nfree_disk_floor = \"{floor}\""),
             sink: "format = \"text\"\nretry_max = \"200ms\"".to_owned(),
             roll: "age = \"100ms\"".to_owned(),
+            ..Tuning::default()
         };
         let mut agent = Agent::new(&home.path().join(floor), &front.url(), tuning);
         agent.data = disk.path.join("data");
@@ -134,6 +136,7 @@ async fn without_inodes_each_request_is_answered_in_time_and_hears_that_it_is_th
         channel: "segment = \"1MiB\"\nmax_batch = \"256KiB\"\nfree_disk_floor = \"0B\"".to_owned(),
         sink: "codec = \"gzip\"".to_owned(),
         roll: "age = \"100ms\"".to_owned(),
+        ..Tuning::default()
     };
     let mut agent = Agent::new(&home.path().join("agent"), &cloud.url(), tuning);
     agent.data = disk.path.join("data");
@@ -174,7 +177,12 @@ async fn without_inodes_each_request_is_answered_in_time_and_hears_that_it_is_th
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_promises_hold_while_the_agents_disk_is_full_now_and_then() {
-    holds(Options { small_disk: true, ..short(15) }).await;
+    holds(Options { troubles: vec![Trouble::DiskFull], ..short(15) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_promises_hold_while_the_agents_disk_takes_no_further_file_now_and_then() {
+    holds(Options { troubles: vec![Trouble::NoInodes], ..short(15) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

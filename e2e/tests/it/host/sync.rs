@@ -2,18 +2,21 @@
 //! agent runs under strace, which delays every sync or makes it fail, and its log tells in which
 //! order the agent synced and answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use contract::exit;
-use e2e::parts::{Agent, Cloud, Tuning, objects};
+use e2e::parts::{Agent, BUCKET, Cloud, Server, Tuning, objects};
 use e2e::producer;
 use e2e::trace::{Call, calls, traced, tracee};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const DELAY: Duration = Duration::from_millis(300);
+
+/// Senders at a time on a disk whose syncs take seconds.
+const SENDERS: usize = 200;
 
 /// Nothing is sealed unless a flush asks, so that every sync after the start is the channel's.
 fn agent(home: &Path, s3: &str) -> Agent {
@@ -163,4 +166,101 @@ async fn nothing_is_answered_after_a_sync_that_failed_and_a_restart_has_all_that
         }
         assert!(stored.len() <= answered.len() + 2, "only what was on its way may follow: {stored:?}");
     }
+}
+
+/// On a disk whose every sync takes so long, once the agent has started: many senders at once are
+/// answered by few syncs, and whoever only asks how it is hears so meanwhile.
+pub(crate) async fn slow(delay: Duration) {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let cloud = Cloud::new(&home.path().join("cloud"));
+    let _cloud = cloud.program().start().await;
+    let agent = agent(&home.path().join("agent"), &cloud.url());
+    // Counted for each thread: the start needs fewer, the writer comes to it with the first sender.
+    let inject = format!("fdatasync,fsync,sync_file_range:delay_enter={}:when=12+", delay.as_micros());
+    let (program, log) = traced(&agent.program(), Some(&inject));
+    let running = program.start().await;
+    let mut answered: Vec<(String, Duration)> = Vec::new();
+    while answered.last().is_none_or(|(_, took)| *took < delay) {
+        assert!(answered.len() < 30, "no sync was slow: no test");
+        answered.extend(send_by_http(&agent, &format!("before{}", answered.len()), 1).await);
+    }
+    let before = answered.len();
+    let client = producer::client();
+    let senders = (0..SENDERS).map(|sender| {
+        let agent = &agent;
+        async move { send_by_http(agent, &format!("sender{sender}"), 1).await }
+    });
+    let asked = async {
+        for path in ["/health/live", "/health/ready", "/metrics"] {
+            let sent = Instant::now();
+            let answer = client.get(agent.admin_url(path)).send().await.expect("the agent answers");
+            assert_eq!(answer.status(), 200, "{path}");
+            assert!(sent.elapsed() < delay, "{path} waited for a sync: {:?}", sent.elapsed());
+        }
+    };
+    let (sent, ()) = tokio::join!(futures_util::future::join_all(senders), asked);
+    answered.extend(sent.into_iter().flatten());
+    assert_eq!(answered.len(), before + SENDERS, "{}", program.said());
+    e2e::pipeline::signal(tracee(&running), rustix::process::Signal::KILL);
+    running.exit_code().await;
+    // Whoever asked how it is sent no mark.
+    let mut calls = calls(&log);
+    let sends: BTreeSet<_> =
+        calls.iter().filter(|call| call.rest.contains("mark-")).map(|call| call.file.clone()).collect();
+    calls.retain(|call| !call.file.contains("<socket:") || sends.contains(&call.file));
+    assert_eq!(every_answer_follows_its_sync(&calls), before + SENDERS);
+    // The running sync is the batching: whoever came meanwhile shares the next one.
+    let first = calls.iter().filter(|call| call.rest.contains("mark-sender")).map(|call| call.begun).min();
+    let syncs = calls.iter().filter(|call| {
+        call.name == "fdatasync" && call.file.contains("/segments/") && Some(call.begun) > first
+    });
+    let syncs = syncs.count();
+    println!("{SENDERS} senders at once were answered by {syncs} syncs of {delay:?}");
+    assert!(syncs <= 6, "{syncs} syncs for senders that came together");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_disk_whose_syncs_take_a_second_senders_share_them_and_health_does_not_wait_i1() {
+    slow(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_disk_whose_syncs_take_a_second_notices_share_them_and_health_does_not_wait_i8() {
+    const SLOW: Duration = Duration::from_secs(1);
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let cloud = Cloud::new(&home.path().join("cloud"));
+    let _cloud = cloud.program().start().await;
+    let server = Server::new(&home.path().join("server"), &cloud.url(), &[("handler-kind", "log")]);
+    // Its schema is made before, so that the start under strace needs few syncs.
+    server.program().start().await.kill().await;
+    let inject = format!("fdatasync,fsync:delay_enter={}", SLOW.as_micros());
+    let (program, log) = traced(&server.program(), Some(&inject));
+    let running = program.start().await;
+    let client = producer::client();
+    let begun = log.metadata().expect("strace writes a log").len();
+    let notices = futures_util::future::join_all((0..SENDERS).map(async |number| {
+        let sent = Instant::now();
+        let answer = crate::crowds::notify(&client, &server, BUCKET, &format!("notice-{number}")).await;
+        assert_eq!(answer, 202, "{}", program.said());
+        sent.elapsed()
+    }));
+    let asked = async {
+        for path in ["/health/live", "/health/ready", "/metrics"] {
+            let sent = Instant::now();
+            let answer = client.get(server.url(path)).send().await.expect("the server answers");
+            assert_eq!(answer.status(), 200, "{path}");
+            assert!(sent.elapsed() < SLOW, "{path} waited for a sync: {:?}", sent.elapsed());
+        }
+    };
+    let (took, ()) = tokio::join!(notices, asked);
+    let (soonest, latest) = (took.iter().min(), took.iter().max());
+    e2e::pipeline::signal(tracee(&running), rustix::process::Signal::KILL);
+    running.exit_code().await;
+    let text = std::fs::read(&log).expect("strace writes a log").split_off(begun as usize);
+    let syncs = e2e::trace::parse(&String::from_utf8_lossy(&text));
+    let syncs = syncs.iter().filter(|call| call.name.ends_with("sync") && call.file.contains("inbox.sqlite"));
+    let syncs = syncs.count();
+    println!("{SENDERS} notices at once took {soonest:?} to {latest:?} and {syncs} syncs");
+    assert!(soonest >= Some(&SLOW), "a notice was answered before its sync: {soonest:?}");
+    assert!(syncs <= SENDERS / 4, "{syncs} syncs for {SENDERS} notices that came together");
 }
