@@ -42,11 +42,11 @@ pub(crate) fn config(flags: &[&str]) -> Config {
 }
 
 pub(crate) fn inbox(dir: &TempDir) -> Inbox {
-    open(dir, &Location::File(None), Arc::new(Metrics::new()))
+    open(dir, &Location::File(None), &Arc::new(Metrics::new()))
 }
 
-fn open(dir: &TempDir, location: &Location, metrics: Arc<Metrics>) -> Inbox {
-    free(|| Inbox::open(dir.path(), location, Duration::from_secs(60), metrics.clone()))
+fn open(dir: &TempDir, location: &Location, metrics: &Arc<Metrics>) -> Inbox {
+    free(|| Inbox::open(dir.path(), location, Duration::from_secs(60), Arc::clone(metrics)))
 }
 
 /// Opens an inbox that nobody has open any more. A process that another test starts meanwhile has

@@ -113,12 +113,12 @@ impl Machine {
         if let Some(clock) = &self.clock {
             clock.give(&mut program);
         }
-        self.part(program)
+        self.part(&program)
     }
 
     /// Any other part, on this machine.
-    pub fn part(&self, program: Program) -> Program {
-        self.processors.as_ref().map_or(program.clone(), |processors| processors.member(&program))
+    pub fn part(&self, program: &Program) -> Program {
+        self.processors.as_ref().map_or_else(|| program.clone(), |processors| processors.member(program))
     }
 
     /// What was asked for goes wrong now and then, each by itself, until the storm ends. The first part

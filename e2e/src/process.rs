@@ -74,6 +74,7 @@ impl Program {
     }
 
     /// The same, started by the command that these words begin.
+    #[must_use]
     pub fn under<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Self {
         let mut words = words.into_iter();
         let file = words.next().expect("a command has a name").into();

@@ -13,6 +13,7 @@ impl Random {
     }
 
     /// Another one of the same beginning, kept apart from this one and its other streams.
+    #[must_use]
     pub fn stream(&self, stream: u64) -> Self {
         Self(mix(self.0) ^ mix(!stream))
     }

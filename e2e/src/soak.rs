@@ -19,7 +19,7 @@ use crate::front::Front;
 use crate::load::{Load, Manner};
 use crate::machine::{Machine, Trouble};
 use crate::parts::{Agent, Cloud, Server, Tuning, notifier};
-use crate::process::Kept;
+use crate::process::{Kept, Program};
 use crate::random::Random;
 use crate::tally::Tally;
 use crate::verdict::{self, Verdict};
@@ -138,7 +138,7 @@ impl World {
         )
         .await;
         let mut kept = vec![("agent", machine.agent(agent.program()).keep())];
-        let mut keep = |name, program| kept.push((name, machine.part(program).keep()));
+        let mut keep = |name, program: Program| kept.push((name, machine.part(&program).keep()));
         keep("cloud", cloud.program());
         for (name, server) in ["server", "command server"].into_iter().zip(&servers) {
             keep(name, server.program());

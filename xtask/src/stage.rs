@@ -90,7 +90,9 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if args.list {
         for (heading, stages) in [("", STAGES), ("\nwith --long:\n", LONG)] {
             print!("{heading}");
-            stages.iter().for_each(|stage| println!("{:<16} {}", stage.name, stage.proves));
+            for stage in stages {
+                println!("{:<16} {}", stage.name, stage.proves);
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -142,7 +144,9 @@ fn report(ended: &[Ended], ci: bool) -> ExitCode {
         println!("{name:<16} {word:<8} {:>7.1} s", took.as_secs_f64());
     }
     for (word, stages) in [("FAILED", &failed), ("NOT RUN", &not_run)] {
-        stages.iter().for_each(|(name, why)| println!("{word}: {name} ({why})"));
+        for (name, why) in stages {
+            println!("{word}: {name} ({why})");
+        }
     }
     println!("stages: {passed} passed, {} failed, {} not run", failed.len(), not_run.len());
     // In CI a stage that could not run is a hole in the proof, not a detail.

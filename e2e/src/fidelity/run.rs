@@ -236,7 +236,9 @@ async fn stored(cloud: &Cloud, format: Format) -> Stored {
                         metadata.events
                     ));
                 }
-                things.iter().for_each(|thing| stored.things.add(thing));
+                for thing in &things {
+                    stored.things.add(thing);
+                }
             }
             Err(why) => stored.wrong.push(format!("{key}: {why}")),
         }

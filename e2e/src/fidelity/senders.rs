@@ -181,7 +181,7 @@ impl Senders {
                 // A shape that its door says it takes, and the agent does not.
                 Ok(answer) if answer.status().is_client_error() => {
                     let (status, said) = (answer.status(), answer.text().await.unwrap_or_default());
-                    panic!("{door:?} was answered {status} for {:?}: {said}", events);
+                    panic!("{door:?} was answered {status} for {events:?}: {said}");
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(random.up_to(Duration::from_millis(300))).await,
             }

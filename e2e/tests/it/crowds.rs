@@ -218,10 +218,10 @@ fn walk(folder: &std::path::Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_idle_connections_at_every_door_keep_nobody_out() {
-    idle(1000).await;
+    Box::pin(idle(1000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_notices_for_unknown_buckets_are_refused_and_hold_up_no_other() {
-    unwanted(5000, 100).await;
+    Box::pin(unwanted(5000, 100)).await;
 }

@@ -1,6 +1,7 @@
 //! Whatever shape an event has and whatever comes of it: no log line and no answer shows a secret, at the
 //! level that shows the most, of the program and of every library in it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::Router;
@@ -106,7 +107,10 @@ fn secrets() -> Vec<String> {
     let encoded = SECRET.strip_prefix("whsec_").unwrap();
     let bytes = STANDARD.decode(encoded).unwrap();
     let listed = format!("{bytes:?}");
-    let hexadecimal = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hexadecimal = bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     // A signature is good for as long as the server's clock allows.
     let signature = "v1,".to_owned();
     let access = ACCESS[1..].iter().map(|(_, value)| (*value).to_owned());

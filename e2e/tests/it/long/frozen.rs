@@ -21,11 +21,15 @@ async fn frozen(parts: &[&str]) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let pids: Vec<u32> = parts.iter().filter_map(|part| pipeline.child_pid(part)).collect();
         assert_eq!(pids.len(), parts.len());
-        pids.iter().for_each(|pid| signal(*pid, Signal::STOP));
+        for pid in &pids {
+            signal(*pid, Signal::STOP);
+        }
         tokio::time::sleep(FOR).await;
         let now: Vec<u32> = parts.iter().filter_map(|part| pipeline.child_pid(part)).collect();
         assert_eq!(now, pids, "a part that only stood still was given up");
-        pids.iter().for_each(|pid| signal(*pid, Signal::CONT));
+        for pid in &pids {
+            signal(*pid, Signal::CONT);
+        }
     })
     .await;
     // What an operator does with notices that Lambda has given up meanwhile.
