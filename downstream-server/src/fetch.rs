@@ -2,7 +2,6 @@
 
 mod coding;
 mod content;
-mod decode;
 mod lines;
 
 use std::collections::HashMap;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 
 use blob_store::{BlobStore, ErrorKind, StoreError};
 use contract::{CutId, MetadataError};
+use object_format::DecodeError;
 
 pub use content::Content;
 pub use lines::Lines;
@@ -95,21 +95,16 @@ pub enum FetchError {
     #[error("the object is of {0}, which this server cannot take apart: replay it with a newer one")]
     Format(String),
     /// Its compression is broken, although the bytes are those that were stored.
-    #[error("decoding {codec}: {source}")]
-    Decode {
-        /// The compression.
-        codec: &'static str,
-        /// What is wrong.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Decode(DecodeError),
     /// Its compression reaches further back than we remember.
     #[error(
-        "the object's {codec} needs a larger window than fetch.max_zstd_window, which is {limit} bytes: raise it, or compress \
-         with a smaller one (zstd without --long and --ultra)"
+        "the object's zstd needs a window of {needs} bytes, more than fetch.max_zstd_window, which is {limit} bytes: raise it, \
+         or compress with a smaller one (zstd without --long and --ultra)"
     )]
     Window {
-        /// The compression.
-        codec: &'static str,
+        /// What it needs, in bytes.
+        needs: u64,
         /// The limit, in bytes.
         limit: u64,
     },
@@ -150,6 +145,15 @@ pub enum Verdict {
     Never,
 }
 
+impl From<DecodeError> for FetchError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Window { needs, limit } => Self::Window { needs, limit },
+            broken => Self::Decode(broken),
+        }
+    }
+}
+
 impl FetchError {
     /// What it means for the next attempt.
     pub fn verdict(&self) -> Verdict {
@@ -172,7 +176,7 @@ impl FetchError {
             | Self::Bomb { .. }
             | Self::Window { .. }
             // Length and checksum were right, so no other attempt finds other bytes.
-            | Self::Decode { .. }
+            | Self::Decode(_)
             | Self::Codec(_)
             | Self::Events { .. }
             | Self::Format(_)

@@ -5,32 +5,30 @@
 //! all, for people write charsets there.
 
 use blob_store::ObjectInfo;
+use object_format::Coding;
 
 use super::FetchError;
 use crate::config::CodecBy;
 
 /// The codec, by `Content-Encoding` or, where that names none, by the key's ending.
-pub(super) fn of<'a>(key: &str, info: &'a ObjectInfo, by: CodecBy) -> Result<&'a str, FetchError> {
+pub(super) fn of(key: &str, info: &ObjectInfo, by: CodecBy) -> Result<Coding, FetchError> {
     let header = info.content_encoding.as_deref().filter(|_| by == CodecBy::Header).unwrap_or_default();
     let words = header.split(',').map(str::trim).filter(|word| !is_no_coding(word));
     match words.collect::<Vec<_>>().as_slice() {
         [] => {}
-        [one] if is_any(one, &["gzip", "x-gzip"]) => return Ok("gzip"),
-        [one] if is_any(one, &["zstd"]) => return Ok("zstd"),
-        [one] if is_no_compression(one) => {
-            tracing::warn!(
+        [one] => match Coding::of_content_encoding(one) {
+            Some(coding) => return Ok(coding),
+            None if is_no_compression(one) => tracing::warn!(
                 key,
                 content_encoding = header,
                 "the object's Content-Encoding names no compression and is passed over"
-            );
-        }
+            ),
+            None => return Err(FetchError::Encoding(header.to_owned())),
+        },
         _ => return Err(FetchError::Encoding(header.to_owned())),
     }
-    Ok(match key.rsplit_once('.') {
-        Some((_, ending)) if is_any(ending, &["gz", "gzip"]) => "gzip",
-        Some((_, ending)) if is_any(ending, &["zst", "zstd"]) => "zstd",
-        _ => "none",
-    })
+    let ending = key.rsplit_once('.').and_then(|(_, ending)| Coding::of_extension(ending));
+    Ok(ending.unwrap_or_default())
 }
 
 fn is_any(word: &str, words: &[&str]) -> bool {
@@ -57,7 +55,7 @@ mod tests {
 
     fn of_header(header: &str, key: &str, by: CodecBy) -> Result<String, String> {
         let info = ObjectInfo { content_encoding: Some(header.to_owned()), ..ObjectInfo::default() };
-        of(key, &info, by).map(str::to_owned).map_err(|error| error.to_string())
+        of(key, &info, by).map(|coding| coding.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -10,9 +10,8 @@ use blob_store::{BlobStore, ByteStream, CONTROL, ObjectInfo};
 use bytes::Bytes;
 use contract::{MetadataError, ObjectKey, ObjectMetadata};
 use futures_util::StreamExt as _;
-use object_format::Rows;
+use object_format::{Decoder, Rows, UnknownCoding};
 
-use super::decode::Decoder;
 use super::{FetchError, Lines, coding};
 use crate::config::FetchConfig;
 use crate::inbox::{Identity, Place};
@@ -67,7 +66,9 @@ impl Content {
         let metadata = metadata(&place.key, &object.info)?;
         within_limit(object.info.length.unwrap_or_default(), limits)?;
         let codec = match &metadata {
-            Some(metadata) => &metadata.codec,
+            Some(metadata) => {
+                metadata.codec.parse().map_err(|UnknownCoding(name)| FetchError::Codec(name))?
+            }
             None => coding::of(&place.key, &object.info, limits.codec)?,
         };
         let decoder = Decoder::new(codec, limits.max_zstd_window)?;
@@ -101,7 +102,7 @@ impl Content {
         while !self.finished {
             let mut piece = match self.decoder.piece() {
                 Ok(piece) => piece,
-                Err(broken) => return Err(self.reason_of(broken).await),
+                Err(broken) => return Err(self.reason_of(broken.into()).await),
             };
             if piece.is_none() {
                 if let Some(stored) = self.stored_next().await? {

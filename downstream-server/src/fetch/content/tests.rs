@@ -322,7 +322,7 @@ async fn bytes_that_are_as_they_were_stored_and_do_not_decode_are_given_up_at_th
         for crc32c in [None, Some(crc32c::crc32c(bytes))] {
             let store = Arc::new(Odd { crc32c, ..Odd::over(stored(key, bytes, None).await) });
             let error = read(store, key, &[]).await.unwrap_err();
-            assert!(matches!(error, FetchError::Decode { .. }), "{key}: {error}");
+            assert!(matches!(error, FetchError::Decode(_)), "{key}: {error}");
             assert_eq!(error.verdict(), Verdict::Never, "{key}: {error}");
         }
     }
