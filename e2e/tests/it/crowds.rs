@@ -222,6 +222,6 @@ async fn a_thousand_idle_connections_at_every_door_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_notices_for_unknown_buckets_are_refused_and_hold_up_no_other() {
+async fn five_thousand_notices_for_unknown_buckets_are_refused_and_a_wanted_one_among_them_is_taken() {
     Box::pin(unwanted(5000, 100)).await;
 }
