@@ -33,7 +33,8 @@ pub(crate) async fn tell(channel: ChannelHandle) {
                 told = Instant::now();
             }
         }
-        tracing::info!(channel = channel.name(), lasted = ?began.elapsed(), "the channel takes events again");
+        let seconds = began.elapsed().as_secs();
+        tracing::info!(channel = channel.name(), seconds, "the channel takes events again");
     }
 }
 

@@ -38,7 +38,8 @@ impl Sink {
             let mut reader = shared.reader();
             let item = match reader.read(from) {
                 Err(error) if error.is_shortage() => {
-                    tracing::warn!(%error, reason = ?std::error::Error::source(&error), "the channel cannot be read now; reading it again in a moment");
+                    let reason = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, reason, "the channel cannot be read now; reading it again in a moment");
                     self.read_again = Some(now + READ_AGAIN);
                     return Ok(Turn::Blocked);
                 }
