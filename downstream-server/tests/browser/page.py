@@ -33,7 +33,7 @@ ATTACK = "<img src=x onerror=\"document.title='broken into'\"><script>document.t
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):
-    """As much of S3 as a GET needs; `objects` is the bucket."""
+    """As much of S3 as a GET and a HEAD need; `objects` is the bucket."""
 
     objects = {}
     protocol_version = "HTTP/1.1"
@@ -46,12 +46,15 @@ class Bucket(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(200, content, {"ETag": f'"{hash(content):x}"', "Last-Modified": self.date_time_string()})
 
+    do_HEAD = do_GET
+
     def answer(self, status, body, headers):
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_):
         pass
