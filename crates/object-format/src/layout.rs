@@ -32,9 +32,14 @@ impl Layout {
         }
     }
 
-    /// Whether it saves work to know something of a body before.
+    /// Whether it saves work to know something of a body before its border is looked at.
     pub fn asks(&self) -> bool {
         matches!(self, Self::Ndjson { .. } | Self::Text)
+    }
+
+    /// Whether it saves work to know something of a body before its bytes are made once more.
+    pub fn asks_again(&self) -> bool {
+        matches!(self, Self::Ndjson { .. })
     }
 
     /// Appends an event.

@@ -64,8 +64,8 @@ impl Form {
     /// The events of a payload, with what is known of their bodies if that saves work.
     pub(crate) fn events<'a>(&self, payload: &'a [u8], count: u32) -> Events<'a> {
         match self {
-            Self::Events { layout, .. } => events(layout, payload, count),
-            Self::Dead => event::decode_all(payload, count),
+            Self::Events { layout, .. } if layout.asks_again() => event::decode_known(payload, count),
+            Self::Events { .. } | Self::Dead => event::decode_all(payload, count),
         }
     }
 

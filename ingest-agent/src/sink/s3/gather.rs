@@ -47,13 +47,16 @@ pub(crate) struct Gather {
 struct Encoded<'a> {
     /// Its bytes, in two pieces.
     pieces: [&'a [u8]; 2],
+    /// How many they are.
+    bytes: u64,
     /// Whether it is one row of its object, neither more nor less (I10).
     is_row: bool,
 }
 
-impl Encoded<'_> {
-    fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+impl<'a> Encoded<'a> {
+    #[inline]
+    fn new(pieces: [&'a [u8]; 2], is_row: bool) -> Self {
+        Self { pieces, bytes: (pieces[0].len() + pieces[1].len()) as u64, is_row }
     }
 }
 
@@ -134,11 +137,11 @@ impl Gather {
     ) -> io::Result<()> {
         // Out of the way, so that what is made of the event can lie in it.
         let mut made = std::mem::take(&mut self.made);
-        let encoded = Encoded {
-            pieces: config.layout.pieces(&event.arrived(came.arrival_ms), &mut made),
-            is_row: config.layout.keeps_border(event.body, event.known),
-        };
-        let added = match self.route(config, event, encoded.bytes(), came.arrival_ms) {
+        let encoded = Encoded::new(
+            config.layout.pieces(&event.arrived(came.arrival_ms), &mut made),
+            config.layout.keeps_border(event.body, event.known),
+        );
+        let added = match self.route(config, event, encoded.bytes, came.arrival_ms) {
             Ok(()) => self.add_routed(config, packer, position, encoded, came),
             Err(reason) => self.add_dead(config, packer, position, reason, event, came),
         };
@@ -157,7 +160,7 @@ impl Gather {
     ) -> io::Result<()> {
         // One look into the map for an event that fits an open cut, which nearly all do.
         if let Some(open) = self.open.get_mut(&*self.partition)
-            && !config.roll.overflows(&open.filling(), encoded.bytes(), config.codec == Codec::None)
+            && !config.roll.overflows(&open.filling(), encoded.bytes, config.codec == Codec::None)
         {
             let runs_before = open.runs.heap_bytes();
             open.add(position, encoded, packer, came)?;
@@ -292,7 +295,7 @@ impl Gather {
             Some((last, same)) if *same == reason => *last = position,
             _ => dead.reasons.push((position, reason)),
         }
-        dead.add(position, Encoded { pieces: [&line, b""], is_row: true }, packer, came)?;
+        dead.add(position, Encoded::new([&line, b""], true), packer, came)?;
         if config.roll.is_full(&dead.filling()) {
             self.full.extend(self.dead.take());
         }
@@ -343,7 +346,7 @@ impl OpenCut {
         packer: &mut Packer,
         came: Came,
     ) -> io::Result<()> {
-        let bytes = encoded.bytes();
+        let bytes = encoded.bytes;
         if !encoded.is_row {
             self.rows = Rows::Lines;
         }
