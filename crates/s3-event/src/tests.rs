@@ -1,7 +1,5 @@
 //! What becomes of the events in `tests/fixtures`, which have the form that AWS documents.
 
-mod stores;
-
 use contract::MAX_KEY_BYTES;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
@@ -11,9 +9,17 @@ use super::*;
 
 macro_rules! fixture {
     ($name:literal) => {
-        serde_json::from_str::<Value>(include_str!(concat!("../tests/fixtures/", $name, ".json"))).unwrap()
+        serde_json::from_str::<Value>(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/",
+            $name,
+            ".json"
+        )))
+        .unwrap()
     };
 }
+
+mod stores;
 
 /// What an event that is no batch is about.
 fn whole(event: Value) -> Message {
