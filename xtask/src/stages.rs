@@ -222,6 +222,13 @@ pub(crate) const LONG: &[Stage] = &[
         run: |_| processes(&["long::frozen::", "--test-threads", "5"]),
     },
     Stage {
+        name: "long-fidelity",
+        proves: "one event in, one event out: every shape through every source, format, codec and consumer",
+        lane: Waits,
+        needs: BUILT,
+        run: |_| processes(&["long::fidelity::", "--test-threads", "1"]),
+    },
+    Stage {
         name: "long-steady",
         proves: "ten minutes of mixed load with flat memory",
         lane: Waits,

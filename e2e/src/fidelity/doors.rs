@@ -48,7 +48,8 @@ impl Door {
         let bare = shape.headers.is_empty();
         let on_one_line = !shape.body.contains(&b'\n');
         bare && match self {
-            Self::Bytes => true,
+            // A request without a body has no event in it.
+            Self::Bytes => !shape.body.is_empty(),
             // A carriage return before the newline is part of the line's end for some, of the line for others.
             Self::Lines => {
                 on_one_line && shape.body.last() != Some(&b'\r') && str::from_utf8(&shape.body).is_ok()

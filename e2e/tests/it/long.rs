@@ -2,6 +2,7 @@
 //! sibling among the other tests.
 
 mod crowds;
+mod fidelity;
 mod frozen;
 mod soak;
 mod steady;

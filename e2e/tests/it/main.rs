@@ -5,7 +5,6 @@ mod credentials;
 mod crowds;
 mod ends;
 mod examples;
-mod fidelity;
 #[cfg(feature = "foreign-s3")]
 mod foreign;
 mod front;
