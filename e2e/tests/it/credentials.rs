@@ -133,8 +133,8 @@ async fn a_credentials_process_that_hangs_costs_the_server_no_object_and_no_atte
     flushed(&agent, WITHIN).await;
     assert_eq!(keys(&cloud.bucket().await, PREFIX).await.len(), 1);
     until("its being asked again", WITHIN, async || (credentials.asked() >= 5).then_some(())).await;
-    let name = "sluicegate_server_objects{state=\"owed\"}";
-    assert_eq!(metric(&server.url("/metrics"), name).await, Some(1.0), "{}", program.said());
+    let name = "sluicegate_server_objects{state=\"dead\"}";
+    assert_eq!(metric(&server.url("/metrics"), name).await, Some(0.0), "{}", program.said());
     std::fs::write(&credentials.open, "").expect("a file can be made");
     until("the event at the handler", WITHIN, async || {
         std::fs::read_to_string(&output).ok()?.contains("while it hangs").then_some(())

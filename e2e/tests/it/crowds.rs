@@ -37,6 +37,7 @@ async fn under_256_descriptors_1100_silent_connections_stop_no_sender_no_segment
     let _cloud = cloud.program().start().await;
     let tuning = Tuning {
         channel: "segment = \"1MiB\"\nmax_batch = \"512KiB\"".to_owned(),
+        sink: "format = \"text\"".to_owned(),
         roll: "age = \"200ms\"".to_owned(),
         ..Tuning::default()
     };
