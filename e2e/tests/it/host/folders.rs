@@ -96,7 +96,7 @@ async fn a_folder_that_nobody_may_write_to_stops_the_start_with_its_name_and_har
         let before = std::fs::read_to_string(&program.log).expect("it has a log").len();
         let ended = program.spawn().await.exit_code().await;
         let said = std::fs::read_to_string(&program.log).expect("it has a log").split_off(before);
-        assert!([Some(74), Some(69)].contains(&ended), "{} ended with {ended:?}: {said}", program.name);
+        assert!([Some(77), Some(74)].contains(&ended), "{} ended with {ended:?}: {said}", program.name);
         let named =
             said.contains(&disk.path.display().to_string()) && said.to_lowercase().contains("read-only");
         assert!(named, "{} does not name the folder and the reason: {said}", program.name);
